@@ -1,0 +1,135 @@
+//! `routes`: references, timeouts, and routes that can never match.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Findings;
+use super::actions::{Fallback, Said, resolve};
+use crate::config::error::Warning;
+use crate::config::limits::ROUTE_TIMEOUT;
+use crate::config::model::{BackendConfig, ListenerConfig, RouteConfig};
+use crate::config::path::Path;
+use crate::config::pattern::Pattern;
+use crate::config::raw;
+use crate::config::units::format_duration;
+
+/// What routes refer to.
+pub(super) struct Context<'a> {
+    pub(super) listeners: &'a [ListenerConfig],
+    pub(super) backends: &'a [BackendConfig],
+    pub(super) ack_margin: Duration,
+    pub(super) fallback: &'a Fallback<'a>,
+    /// What the top level says.
+    pub(super) on_failure: &'a Said,
+}
+
+impl Context<'_> {
+    /// The routes of the file, or the one that goes without saying.
+    pub(super) fn check(&self, raw: Option<&[raw::Route]>, path: &Path, findings: &mut Findings) -> Vec<RouteConfig> {
+        let assumed = self.backends.first().map(|only| raw::Route { backend: Some(only.name.to_string()), ..raw::Route::default() });
+        if raw.is_none() && self.backends.len() > 1 {
+            findings.problems.add(path, "nothing", format_args!("routes to choose between the {} backends", self.backends.len()));
+        }
+        let raw = raw.unwrap_or(assumed.as_slice());
+        let names = names(raw, path, findings);
+        let one = |(index, (raw, name)): (usize, (&raw::Route, Arc<str>))| self.route(raw, name, &path.index(index), findings);
+        let routes: Vec<_> = raw.iter().zip(names).enumerate().map(one).collect();
+        check_reachable(&routes, path, findings);
+        self.warn_of_unused_backends(&routes, findings);
+        routes
+    }
+
+    fn route(&self, raw: &raw::Route, name: Arc<str>, path: &Path, findings: &mut Findings) -> RouteConfig {
+        let listeners = self.listener_positions(raw.listeners.as_deref().unwrap_or_default(), &path.key("listeners"), findings);
+        let from = self.listeners.iter().enumerate().filter(|(index, _)| listeners.is_empty() || listeners.contains(index));
+        let said = self.fallback.check(raw.on_failure.as_ref(), from.map(|(_, listener)| listener), &path.key("on_failure"), findings);
+        RouteConfig {
+            name,
+            messages: raw.messages.as_deref().map_or_else(|| vec![Pattern::new("*")], patterns),
+            engines: raw.engines.as_deref().map_or_else(Vec::new, patterns),
+            backend: self.backend_position(raw.backend.as_deref(), &path.key("backend"), findings),
+            timeout: self.timeout(raw.timeout.as_deref(), &path.key("timeout"), findings),
+            timeout_arg: raw.timeout_arg.clone(),
+            on_failure: resolve(&[&said, self.on_failure]),
+            listeners,
+        }
+    }
+
+    fn listener_positions(&self, names: &[String], path: &Path, findings: &mut Findings) -> Vec<usize> {
+        let known = self.listeners.iter().map(|listener| &*listener.name);
+        let one = |(index, name): (usize, &String)| findings.reference(&path.index(index), name, known.clone());
+        names.iter().enumerate().filter_map(one).collect()
+    }
+
+    fn backend_position(&self, name: Option<&str>, path: &Path, findings: &mut Findings) -> usize {
+        let known = self.backends.iter().map(|backend| &*backend.name);
+        name.and_then(|name| findings.reference(path, name, known)).unwrap_or_default()
+    }
+
+    fn timeout(&self, text: Option<&str>, path: &Path, findings: &mut Findings) -> Duration {
+        let timeout = findings.quantity(path, text, &ROUTE_TIMEOUT);
+        if timeout > self.ack_margin {
+            return timeout;
+        }
+        let (found, margin) = (format_duration(timeout), format_duration(self.ack_margin));
+        if text.is_some() {
+            findings.problems.add(path, found, format_args!("more than ack_margin ({margin})"));
+        } else {
+            findings.problems.add(&Path::root().key("ack_margin"), margin, format_args!("less than the routes' default timeout ({found})"));
+        }
+        timeout
+    }
+
+    fn warn_of_unused_backends(&self, routes: &[RouteConfig], findings: &mut Findings) {
+        for (index, backend) in self.backends.iter().enumerate() {
+            if !routes.iter().any(|route| route.backend == index) {
+                let path = Path::root().key("backends").key(&backend.name);
+                findings.warnings.push(Warning { path, message: "no route uses it".to_owned() });
+            }
+        }
+    }
+}
+
+fn patterns(texts: &[String]) -> Vec<Pattern> {
+    texts.iter().map(|text| Pattern::new(text)).collect()
+}
+
+/// A name for each route: its own, its first message, or its place. Only its own can clash.
+fn names(raw: &[raw::Route], path: &Path, findings: &mut Findings) -> Vec<Arc<str>> {
+    let mut taken = HashSet::new();
+    for (index, name) in raw.iter().enumerate().filter_map(|(index, route)| Some((index, route.name.as_deref()?))) {
+        if !taken.insert(name) {
+            findings.problems.add(&path.index(index).key("name"), name, "a name that no other route has");
+        }
+    }
+    let mut names = Vec::with_capacity(raw.len());
+    for (index, route) in raw.iter().enumerate() {
+        let first_message = route.messages.as_ref().map_or(Some("*"), |messages| messages.first().map(String::as_str));
+        names.push(match (&route.name, first_message) {
+            (Some(name), _) => name.as_str().into(),
+            (None, Some(message)) if taken.insert(message) => message.into(),
+            _ => path.index(index).to_string().into(),
+        });
+    }
+    names
+}
+
+/// Finds routes of which nothing is left after one single route before them. That several together leave nothing is not noticed.
+fn check_reachable(routes: &[RouteConfig], path: &Path, findings: &mut Findings) {
+    for (index, route) in routes.iter().enumerate() {
+        if let Some(before) = routes[..index].iter().position(|before| takes_all(before, route)) {
+            let found = format!("a route that comes after {} and gets nothing", path.index(before));
+            findings.problems.add(&path.index(index), found, format_args!("it before {}", path.index(before)));
+        }
+    }
+}
+
+fn takes_all(before: &RouteConfig, route: &RouteConfig) -> bool {
+    let all = |these: &[Pattern], those: &[Pattern]| those.iter().all(|that| these.iter().any(|this| this.covers(that)));
+    let any_engine = before.engines.is_empty() || before.engines.iter().any(Pattern::is_any);
+    let engines = any_engine || (!route.engines.is_empty() && all(&before.engines, &route.engines));
+    let listeners = before.listeners.is_empty()
+        || (!route.listeners.is_empty() && route.listeners.iter().all(|listener| before.listeners.contains(listener)));
+    engines && listeners && all(&before.messages, &route.messages)
+}

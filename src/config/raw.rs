@@ -1,0 +1,289 @@
+//! The shape of a configuration file, and nothing but its shape.
+//!
+//! The JSON Schema is made from these types, and the [walk along the schema](super::shape) makes a tree fit them. So what a comment here says
+//! is what an editor shows, and what is accepted is what the schema describes. A `title` is what a problem says was expected.
+//!
+//! Texts stay texts: [`check`](super::check) reads the units, addresses, names and patterns in them.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use schemars::transform::Transform;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+
+use super::cause::Cause;
+use super::log::{LogFormat, LogLevel};
+use super::{limits, variable};
+
+/// Configuration of spop-bridge.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "a configuration of spop-bridge")]
+pub(super) struct Config {
+    /// Threads that serve connections. Default: one for each core that is available.
+    #[schemars(transform = limits::WORKERS.clone())]
+    pub(super) workers: Option<usize>,
+    /// Where HAProxy connects. Default: one listener on 127.0.0.1:9000.
+    #[schemars(length(min = 1))]
+    pub(super) listeners: Option<Vec<Listener>>,
+    /// Groups of gRPC endpoints, by name. At least one.
+    #[schemars(required, extend("minProperties" = 1, "propertyNames" = { "pattern": BACKEND_NAME_PATTERN }))]
+    pub(super) backends: Option<BTreeMap<String, Backend>>,
+    /// Which message goes to which backend. For each message the first route that matches counts. Default: everything to the
+    /// backend, if there is only one.
+    #[schemars(length(min = 1))]
+    pub(super) routes: Option<Vec<Route>>,
+    /// What HAProxy gets when there is no decision, on every route that does not say it itself, and for messages without a route.
+    pub(super) on_failure: Option<OnFailure>,
+    /// The variable (scope.name) that is set to the cause when there is no decision, and to `ok` when a decision has no actions.
+    #[schemars(extend("pattern" = variable::PATTERN, "default" = DEFAULT_STATUS_VARIABLE))]
+    pub(super) status_variable: Option<String>,
+    /// Taken off every route's timeout, so that the ACK reaches HAProxy before its own timer fires. Must be below every route's timeout.
+    #[schemars(transform = limits::ACK_MARGIN.clone())]
+    pub(super) ack_margin: Option<String>,
+    /// How to stop.
+    pub(super) drain: Option<Drain>,
+    /// What to log, and how.
+    pub(super) log: Option<Log>,
+}
+
+/// One address to serve SPOP on.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listener {
+    /// Name for routes, logs and metrics. Unique. Default: the text of `bind`.
+    #[schemars(length(min = 1, max = limits::MAX_NAME))]
+    pub(super) name: Option<String>,
+    /// host:port, or unix: and the absolute path of a socket. Port 0: any that is free.
+    #[schemars(required, title = "host:port or unix:/path")]
+    pub(super) bind: Option<String>,
+    /// Permissions and owner of a Unix socket. Only with a unix: bind.
+    pub(super) unix: Option<UnixSocket>,
+    /// Connections at a time; more are closed at once.
+    #[schemars(transform = limits::MAX_CONNECTIONS.clone())]
+    pub(super) max_connections: Option<usize>,
+    /// NOTIFYs in flight on one connection; above it no more are read from it.
+    #[schemars(transform = limits::MAX_IN_FLIGHT.clone())]
+    pub(super) max_in_flight: Option<usize>,
+    /// Most bytes of a frame that are agreed to. A smaller frame size that HAProxy offers is taken as it is.
+    #[schemars(transform = limits::MAX_FRAME_SIZE.clone())]
+    pub(super) max_frame_size: Option<String>,
+    /// From accepting a connection to HAProxy's HELLO.
+    #[schemars(transform = limits::HANDSHAKE_TIMEOUT.clone())]
+    pub(super) handshake_timeout: Option<String>,
+    /// From the first byte of a frame to its last.
+    #[schemars(transform = limits::READ_TIMEOUT.clone())]
+    pub(super) read_timeout: Option<String>,
+    /// Without any progress while there is something to write.
+    #[schemars(transform = limits::WRITE_TIMEOUT.clone())]
+    pub(super) write_timeout: Option<String>,
+    /// Without a frame. HAProxy closes its idle connections itself.
+    #[schemars(transform = limits::IDLE_TIMEOUT.clone())]
+    pub(super) idle_timeout: Option<String>,
+    /// HAProxy's `option var-prefix` (or the engine's name without it), to check the length of variable names with. Default: 16 bytes
+    /// are kept free for it.
+    #[schemars(title = PREFIX_TITLE, extend("pattern" = PREFIX_PATTERN))]
+    pub(super) var_prefix: Option<String>,
+}
+
+/// A Unix socket's file.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UnixSocket {
+    /// Permissions in octal, in quotes.
+    #[schemars(title = MODE_TITLE, extend("pattern" = "^0?[0-7]{3}$", "default" = DEFAULT_MODE))]
+    pub(super) mode: Option<String>,
+    /// Owner: a user's name or number. Default: whoever runs the bridge.
+    #[schemars(title = "a user's name or number, in quotes", length(min = 1))]
+    pub(super) user: Option<String>,
+    /// Group: a group's name or number. Default: that of whoever runs the bridge.
+    #[schemars(title = "a group's name or number, in quotes", length(min = 1))]
+    pub(super) group: Option<String>,
+}
+
+/// A named group of endpoints that all give the same decisions.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Backend {
+    /// gRPC servers: http://host:port, or unix: and the absolute path of a socket. At least one.
+    #[schemars(required, length(min = 1), transform = Items("title", "http://host:port or unix:/path"))]
+    pub(super) endpoints: Option<Vec<String>>,
+    /// For one connection to an endpoint.
+    #[schemars(transform = limits::CONNECT_TIMEOUT.clone())]
+    pub(super) connect_timeout: Option<String>,
+    /// Metadata (headers) to send with every call: lower-case keys, values of printable ASCII.
+    #[schemars(transform = secret_values, extend("propertyNames" = { "pattern": METADATA_KEY_PATTERN }))]
+    pub(super) metadata: Option<BTreeMap<String, String>>,
+}
+
+/// Which messages go to which backend, and what happens if that fails.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Route {
+    /// Name for logs and metrics. Unique. Default: the first of `messages`, or `routes[2]` if that name is taken.
+    #[schemars(length(min = 1, max = limits::MAX_NAME))]
+    pub(super) name: Option<String>,
+    /// Names of messages, exact or with * (anything) and ? (one byte). Default: every message.
+    #[schemars(length(min = 1), inner(length(min = 1)))]
+    pub(super) messages: Option<Vec<String>>,
+    /// Engine ids (from HAProxy's HELLO), exact or with * and ?. Default: any.
+    #[schemars(length(min = 1), inner(length(min = 1)))]
+    pub(super) engines: Option<Vec<String>>,
+    /// Names of listeners. Default: any.
+    #[schemars(length(min = 1))]
+    pub(super) listeners: Option<Vec<String>>,
+    /// Name of the backend that decides.
+    #[schemars(required, title = "the name of a backend")]
+    pub(super) backend: Option<String>,
+    /// For a decision, from reading the NOTIFY to writing the ACK. Set HAProxy's `timeout processing` to the same value or above.
+    #[schemars(transform = limits::ROUTE_TIMEOUT.clone())]
+    pub(super) timeout: Option<String>,
+    /// An arg of a message with an integer, in milliseconds, that may shorten the timeout. Default: none.
+    #[schemars(length(min = 1))]
+    pub(super) timeout_arg: Option<String>,
+    /// What HAProxy gets when this route has no decision; goes before the `on_failure` at the top level.
+    #[schemars(transform = without_unrouted)]
+    pub(super) on_failure: Option<OnFailure>,
+}
+
+/// Actions by cause. A cause that is not there has those of `default`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OnFailure {
+    /// For every cause that is not listed.
+    pub(super) default: Option<FailureActions>,
+    /// The deadline passed, or the service answered DEADLINE_EXCEEDED.
+    pub(super) timeout: Option<FailureActions>,
+    /// No connection to the service, or it answered UNAVAILABLE.
+    pub(super) unavailable: Option<FailureActions>,
+    /// The bridge shed the call, or the service answered RESOURCE_EXHAUSTED.
+    pub(super) overloaded: Option<FailureActions>,
+    /// The service answered any other gRPC status but OK.
+    pub(super) rejected: Option<FailureActions>,
+    /// The service's answer cannot be sent to HAProxy.
+    pub(super) invalid_response: Option<FailureActions>,
+    /// No route wants the message.
+    pub(super) unrouted: Option<FailureActions>,
+    /// A bug of the bridge.
+    pub(super) internal: Option<FailureActions>,
+}
+
+impl OnFailure {
+    /// What is said for exactly this cause.
+    pub(super) fn cause(&self, cause: Cause) -> Option<&FailureActions> {
+        let actions = match cause {
+            Cause::Timeout => &self.timeout,
+            Cause::Unavailable => &self.unavailable,
+            Cause::Overloaded => &self.overloaded,
+            Cause::Rejected => &self.rejected,
+            Cause::InvalidResponse => &self.invalid_response,
+            Cause::Unrouted => &self.unrouted,
+            Cause::Internal => &self.internal,
+        };
+        actions.as_ref()
+    }
+}
+
+/// What to do with HAProxy's variables.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FailureActions {
+    /// Variables (scope.name) to set, and their values.
+    #[schemars(extend("propertyNames" = { "pattern": variable::PATTERN }))]
+    pub(super) set: Option<BTreeMap<String, Constant>>,
+    /// Variables (scope.name) to unset.
+    #[schemars(transform = Items("pattern", variable::PATTERN))]
+    pub(super) unset: Option<Vec<String>>,
+}
+
+/// A value for a variable, as it stands in the file.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Constant(pub(super) serde_json::Value);
+
+impl JsonSchema for Constant {
+    fn schema_name() -> Cow<'static, str> {
+        "Constant".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "title": "true, false, an integer, text, null, {ipv4: address}, {ipv6: address} or {bytes: base64}",
+            "description": "A boolean, an integer of 64 bits, text, null (unsets the variable), an address or bytes.",
+            "type": ["boolean", "integer", "string", "null", "object"],
+            "minimum": i64::MIN,
+            "maximum": i64::MAX,
+            "additionalProperties": false,
+            "minProperties": 1,
+            "maxProperties": 1,
+            "properties": {
+                "ipv4": { "type": "string", "title": "an IPv4 address", "format": "ipv4" },
+                "ipv6": { "type": "string", "title": "an IPv6 address", "format": "ipv6" },
+                "bytes": { "type": "string", "title": "base64", "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$" },
+            },
+        })
+    }
+}
+
+/// How to stop.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Drain {
+    /// From the signal until connections are no longer accepted; health checks fail in the meantime.
+    #[schemars(transform = limits::DRAIN_DELAY.clone())]
+    pub(super) delay: Option<String>,
+    /// For decisions in flight after that.
+    #[schemars(transform = limits::GRACE_PERIOD.clone())]
+    pub(super) grace_period: Option<String>,
+}
+
+/// What to log, and how.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Log {
+    /// The least important lines to print.
+    #[schemars(extend("default" = LogLevel::Info.as_str()))]
+    pub(super) level: Option<LogLevel>,
+    /// What a line looks like.
+    #[schemars(extend("default" = LogFormat::Auto.as_str()))]
+    pub(super) format: Option<LogFormat>,
+}
+
+/// Says something about each item of a list.
+struct Items(&'static str, &'static str);
+
+impl Transform for Items {
+    fn transform(&mut self, schema: &mut Schema) {
+        if let Some(items) = schema.get_mut("items").and_then(|items| items.as_object_mut()) {
+            items.insert(self.0.to_owned(), self.1.into());
+        }
+    }
+}
+
+/// Metadata values are never repeated in a problem: they may be tokens.
+fn secret_values(schema: &mut Schema) {
+    if let Some(values) = schema.get_mut("additionalProperties").and_then(|values| values.as_object_mut()) {
+        values.insert("writeOnly".to_owned(), true.into());
+    }
+}
+
+/// A message on a route is routed.
+fn without_unrouted(schema: &mut Schema) {
+    if let Some(properties) = schema.get_mut("properties").and_then(|properties| properties.as_object_mut()) {
+        properties.remove(Cause::Unrouted.as_str());
+    }
+}
+
+pub(super) const DEFAULT_BIND: &str = "127.0.0.1:9000";
+pub(super) const DEFAULT_STATUS_VARIABLE: &str = "txn.bridge_status";
+pub(super) const DEFAULT_MODE: &str = "0660";
+pub(super) const MODE_TITLE: &str = r#"permissions in octal, in quotes, such as "0660""#;
+const BACKEND_NAME_PATTERN: &str = "^[A-Za-z0-9_.-]{1,128}$";
+const METADATA_KEY_PATTERN: &str = "^[a-z0-9_.-]+$";
+pub(super) const PREFIX_TITLE: &str = "letters, digits, _ and ., at most 57 bytes";
+const PREFIX_PATTERN: &str = "^[A-Za-z0-9_.]{1,57}$";

@@ -1,0 +1,177 @@
+//! What becomes of files that are right.
+
+use std::time::Duration;
+
+use super::{BACKEND, EVERYTHING, read};
+use crate::config::{Bind, Cause, Config, EndpointConfig, LogFormat, LogLevel, OnFailure, Overrides};
+use crate::spop::{Action, TypedData};
+
+/// Fallback actions as text, in order.
+fn printed(on_failure: &OnFailure, cause: Cause) -> Vec<String> {
+    let print = |action: Action<'_>| match action {
+        Action::SetVar { scope, name, value } => {
+            let value = match value {
+                TypedData::String(text) => format!("{:?}", String::from_utf8_lossy(text)),
+                other => format!("{other:?}"),
+            };
+            format!("{scope}.{}={value}", String::from_utf8_lossy(name))
+        }
+        Action::UnsetVar { scope, name } => format!("unset {scope}.{}", String::from_utf8_lossy(name)),
+    };
+    on_failure.actions(cause).iter().map(print).collect()
+}
+
+#[test]
+fn every_key_arrives() {
+    let (config, warnings) = read(EVERYTHING);
+    assert_eq!(warnings, []);
+    assert_eq!(config.workers.get(), 2);
+    assert_eq!(config.ack_margin, Duration::from_micros(500));
+    assert_eq!(config.status_variable.to_string(), "txn.bridge_state");
+    assert_eq!((config.drain.delay, config.drain.grace_period), (Duration::from_secs(5), Duration::from_secs(20)));
+    assert_eq!((config.log.level, config.log.format), (LogLevel::Debug, LogFormat::Json));
+
+    let [main, local] = config.listeners.as_slice() else { panic!("{:?}", config.listeners) };
+    assert_eq!((&*main.name, &main.bind), ("main", &Bind::Tcp("0.0.0.0:9000".to_owned())));
+    assert_eq!((main.max_connections, main.max_in_flight, main.max_frame_size), (100, 64, 65_536));
+    let timeouts = [main.handshake_timeout, main.read_timeout, main.write_timeout];
+    assert_eq!(timeouts, [1, 2, 3].map(Duration::from_secs));
+    assert_eq!((main.idle_timeout, main.var_prefix.as_deref()), (Some(Duration::from_secs(300)), Some("br")));
+    let path = "/run/spop-bridge/spop.sock".into();
+    let unix = Bind::Unix { path, mode: 0o600, user: Some("haproxy".to_owned()), group: Some("1000".to_owned()) };
+    assert_eq!((&local.bind, local.idle_timeout), (&unix, None));
+
+    let [decisions, waf] = config.backends.as_slice() else { panic!("{:?}", config.backends) };
+    assert_eq!((&*decisions.name, &*waf.name), ("decisions", "waf"));
+    let endpoints: Vec<_> = decisions.endpoints.iter().map(ToString::to_string).collect();
+    assert_eq!(endpoints, ["http://127.0.0.1:50051", "http://[::1]:50051", "unix:/run/decisions.sock"]);
+    assert_eq!(decisions.connect_timeout, Duration::from_millis(250));
+    assert_eq!(decisions.metadata.len(), 2);
+
+    let [checks, rest] = config.routes.as_slice() else { panic!("{:?}", config.routes) };
+    assert_eq!((&*checks.name, &*rest.name), ("checks", "waf-*"));
+    assert_eq!((checks.backend, rest.backend), (0, 1));
+    assert_eq!((checks.listeners.as_slice(), rest.listeners.as_slice()), ([1].as_slice(), [].as_slice()));
+    assert!(checks.messages[1].matches(b"check-v2") && checks.engines[0].matches(b"waf-1") && rest.engines.is_empty());
+    assert_eq!((checks.timeout, rest.timeout), (Duration::from_millis(20), Duration::from_millis(50)));
+    assert_eq!(checks.timeout_arg.as_deref(), Some("deadline_ms"));
+}
+
+#[test]
+fn fallback_actions_are_resolved_for_each_cause() {
+    let (config, _) = read(EVERYTHING);
+    let [checks, rest] = config.routes.as_slice() else { panic!("{:?}", config.routes) };
+    let of_checks = |cause| printed(&checks.on_failure, cause);
+    assert_eq!(of_checks(Cause::Timeout), ["txn.allow=Bool(false)", "txn.reason=\"late\"", "unset txn.score"]);
+    // A route's default goes before what the top level says for the cause.
+    assert_eq!(of_checks(Cause::Unavailable), ["txn.allow=Bool(true)"]);
+
+    let of_rest = |cause| printed(&rest.on_failure, cause);
+    assert_eq!(of_rest(Cause::Timeout), ["sess.late=Int64(1)"]);
+    assert_eq!(of_rest(Cause::Unavailable), ["txn.address=Ipv4(192.0.2.1)", "txn.address6=Ipv6(2001:db8::1)"]);
+    assert_eq!(of_rest(Cause::Overloaded), ["req.bytes=Binary([0, 255])"]);
+    assert_eq!(of_rest(Cause::Rejected), ["res.none=Null"]);
+    assert_eq!(of_rest(Cause::InvalidResponse), ["unset proc.total"]);
+    assert_eq!(of_rest(Cause::Internal), ["txn.allow=Bool(false)"]);
+    assert_eq!(printed(&config.on_failure, Cause::Unrouted), ["txn.allow=Bool(true)"]);
+}
+
+#[test]
+fn only_a_backend_must_be_named() {
+    let (config, warnings) = read(BACKEND);
+    assert_eq!(warnings, []);
+    assert!((1..=256).contains(&config.workers.get()));
+    assert_eq!(config.listeners.len(), 1);
+    let listener = &config.listeners[0];
+    assert_eq!((&*listener.name, &listener.bind), ("127.0.0.1:9000", &Bind::Tcp("127.0.0.1:9000".to_owned())));
+    assert_eq!((listener.max_connections, listener.max_in_flight, listener.max_frame_size), (4_096, 1_024, 131_072));
+    let timeouts = [listener.handshake_timeout, listener.read_timeout, listener.write_timeout];
+    assert_eq!((timeouts, listener.idle_timeout), ([5, 10, 10].map(Duration::from_secs), None));
+    let [route] = config.routes.as_slice() else { panic!("{:?}", config.routes) };
+    assert_eq!((&*route.name, route.backend, route.timeout), ("*", 0, Duration::from_millis(50)));
+    assert!(route.messages[0].is_any());
+    assert!(Cause::ALL.iter().all(|cause| route.on_failure.actions(*cause).is_empty()));
+    assert_eq!(config.status_variable.to_string(), "txn.bridge_status");
+    assert_eq!((config.drain.delay, config.drain.grace_period), (Duration::ZERO, Duration::from_secs(10)));
+    assert_eq!((config.log.level, config.log.format), (LogLevel::Info, LogFormat::Auto));
+}
+
+#[test]
+fn socket_files_have_modes() {
+    for (written, mode) in [("{}", 0o660), ("{mode: '0600'}", 0o600), ("{mode: 0777}", 0o777), ("{mode: '666'}", 0o666)] {
+        let (config, _) = read(&format!("{BACKEND}listeners: [{{bind: 'unix:/s', unix: {written}}}]"));
+        assert!(matches!(config.listeners[0].bind, Bind::Unix { mode: found, .. } if found == mode), "{written}");
+    }
+}
+
+#[test]
+fn the_environment_fills_in_values_of_any_type() {
+    let text = "
+        workers: ${WORKERS}
+        backends: {a: {endpoints: ['http://${DECISIONS_HOST}:${PORT:-50051}'], metadata: {x-cost: $$5}}}
+        on_failure: {default: {set: {txn.allow: '${FAIL_OPEN}', txn.host: '${DECISIONS_HOST}'}}}
+        log: {level: '${LEVEL:-warn}'}";
+    let (config, _) = read(text);
+    assert_eq!(config.workers.get(), 3);
+    assert_eq!(config.backends[0].endpoints[0].to_string(), "http://decisions:50051");
+    assert_eq!(config.backends[0].metadata, [("x-cost".to_owned(), "$5".to_owned())]);
+    assert_eq!(printed(&config.on_failure, Cause::Timeout), ["txn.allow=Bool(true)", "txn.host=\"decisions\""]);
+    assert_eq!(config.log.level, LogLevel::Warn);
+}
+
+#[test]
+fn odd_but_valid_files_get_warnings() {
+    let text = "
+        backends: {a: {endpoints: ['http://a:1']}, spare: {endpoints: ['http://b:1']}}
+        routes: [{backend: a, on_failure: {default: {set: {txn.allow: yes}}}}]";
+    let (_, warnings) = read(text);
+    let warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+    let expected = [
+        "backends.spare: no route uses it",
+        r#"routes[0].on_failure.default.set["txn.allow"]: a text, not a boolean: write true or false if one is meant"#,
+    ];
+    assert_eq!(warnings, expected);
+}
+
+#[test]
+fn routes_without_names_get_different_ones() {
+    let text = format!("{BACKEND}routes:
+        - {{messages: [x], engines: [one], backend: a}}
+        - {{messages: [x], backend: a}}
+        - {{messages: [y], backend: a, name: z}}
+        - {{messages: [z], backend: a}}");
+    let (config, _) = read(&text);
+    let names: Vec<_> = config.routes.iter().map(|route| &*route.name).collect();
+    assert_eq!(names, ["x", "routes[1]", "z", "routes[3]"]);
+}
+
+#[test]
+fn flags_do_without_a_file() {
+    let backend = ["http://a:1".to_owned(), "unix:/run/$a.sock".to_owned()];
+    let config = Config::quick(&["0.0.0.0:9000".to_owned()], &backend, Some(Duration::from_millis(20))).unwrap();
+    assert_eq!(config.listeners[0].bind, Bind::Tcp("0.0.0.0:9000".to_owned()));
+    assert_eq!(config.backends[0].endpoints[1], EndpointConfig::Unix { path: "/run/$a.sock".into() });
+    let [route] = config.routes.as_slice() else { panic!("{:?}", config.routes) };
+    assert_eq!((&*route.name, &*config.backends[0].name), ("*", "default"));
+    assert_eq!(route.timeout, Duration::from_millis(20));
+}
+
+#[test]
+fn flags_win_over_the_file() {
+    let overrides = Overrides {
+        workers: Some(1),
+        listen: vec!["127.0.0.1:0".to_owned()],
+        log_level: Some(LogLevel::Error),
+        log_format: Some(LogFormat::Text),
+        drain_delay: Some(Duration::from_secs(1)),
+        grace_period: Some(Duration::from_millis(1_500)),
+    };
+    let file = "{workers: 9, listeners: [{name: main, bind: 'a:1', max_connections: 7}, {bind: 'b:1'}], backends: {a: {endpoints: ['http://a:1']}}}";
+    let (config, _) = Config::from_yaml_with(file, "test.yaml", &|_| None, &overrides).unwrap();
+    assert_eq!(config.workers.get(), 1);
+    let [listener] = config.listeners.as_slice() else { panic!("{:?}", config.listeners) };
+    assert_eq!((&*listener.name, listener.max_connections), ("main", 7));
+    assert_eq!(listener.bind, Bind::Tcp("127.0.0.1:0".to_owned()));
+    assert_eq!((config.log.level, config.log.format), (LogLevel::Error, LogFormat::Text));
+    assert_eq!((config.drain.delay, config.drain.grace_period), (Duration::from_secs(1), Duration::from_millis(1_500)));
+}

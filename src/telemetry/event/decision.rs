@@ -1,0 +1,64 @@
+//! Happenings on the gRPC side.
+
+use tracing::{info, warn};
+
+use crate::config::Cause;
+use crate::telemetry::Count;
+use crate::telemetry::throttle::Throttle;
+
+/// A branch of a NOTIFY got a fallback instead of a decision.
+pub(crate) struct DecisionFailed<'a> {
+    pub(crate) cause: Cause,
+    /// The route's name; empty for a message without one.
+    pub(crate) route: &'a str,
+    pub(crate) backend: &'a str,
+    /// What went wrong, for people.
+    pub(crate) detail: &'a dyn std::fmt::Display,
+}
+
+impl DecisionFailed<'_> {
+    pub(crate) fn record(&self) {
+        // One line a second for each cause: a flood of timeouts does not hide the one bad response.
+        static THROTTLES: [Throttle; 7] = [const { Throttle::new() }; 7];
+        let (count, throttle) = match self.cause {
+            Cause::Timeout => (Count::Timeout, &THROTTLES[0]),
+            Cause::Unavailable => (Count::Unavailable, &THROTTLES[1]),
+            Cause::Overloaded => (Count::Overloaded, &THROTTLES[2]),
+            Cause::Rejected => (Count::Rejected, &THROTTLES[3]),
+            Cause::InvalidResponse => (Count::InvalidResponse, &THROTTLES[4]),
+            Cause::Unrouted => (Count::Unrouted, &THROTTLES[5]),
+            Cause::Internal => (Count::Internal, &THROTTLES[6]),
+        };
+        count.increment();
+        if let Some(suppressed) = throttle.admit() {
+            let Self { route, backend, detail, .. } = *self;
+            warn!(cause = self.cause.as_str(), route, backend, suppressed, detail = %detail, "decision failed, fallback sent");
+        }
+    }
+}
+
+/// An endpoint can be called.
+pub(crate) struct EndpointUp<'a> {
+    pub(crate) backend: &'a str,
+    pub(crate) endpoint: &'a str,
+}
+
+impl EndpointUp<'_> {
+    pub(crate) fn record(&self) {
+        info!(backend = self.backend, endpoint = self.endpoint, "endpoint connected");
+    }
+}
+
+/// An endpoint cannot be called.
+pub(crate) struct EndpointDown<'a> {
+    pub(crate) backend: &'a str,
+    pub(crate) endpoint: &'a str,
+    pub(crate) error: &'a dyn std::fmt::Display,
+}
+
+impl EndpointDown<'_> {
+    pub(crate) fn record(&self) {
+        let Self { backend, endpoint, error } = *self;
+        warn!(backend, endpoint, error = %error, "endpoint not connected, trying on");
+    }
+}

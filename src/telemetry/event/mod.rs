@@ -1,0 +1,9 @@
+//! A value per kind of happening. Make it where it happens and call its `record`.
+
+#[cfg(feature = "bridge")]
+mod decision;
+mod spop;
+
+#[cfg(feature = "bridge")]
+pub(crate) use decision::{DecisionFailed, EndpointDown, EndpointUp};
+pub(crate) use spop::*;

@@ -1,0 +1,160 @@
+//! Happenings on the SPOP side.
+
+use std::io;
+
+use tracing::{debug, error, info, warn};
+
+use crate::telemetry::Count;
+use crate::telemetry::throttle::Throttle;
+
+/// A peer connected.
+pub(crate) struct ConnectionOpened<'a> {
+    pub(crate) listener: &'a str,
+    pub(crate) peer: &'a str,
+}
+
+impl ConnectionOpened<'_> {
+    pub(crate) fn record(&self) {
+        Count::Connections.increment();
+        debug!(listener = self.listener, peer = self.peer, "connection opened");
+    }
+}
+
+/// A connection was over the listener's limit.
+pub(crate) struct ConnectionRefused<'a> {
+    pub(crate) listener: &'a str,
+    pub(crate) peer: &'a str,
+    pub(crate) limit: usize,
+}
+
+impl ConnectionRefused<'_> {
+    pub(crate) fn record(&self) {
+        static THROTTLE: Throttle = Throttle::new();
+        Count::ConnectionsRefused.increment();
+        if let Some(suppressed) = THROTTLE.admit() {
+            let (listener, peer, limit) = (self.listener, self.peer, self.limit);
+            warn!(listener, peer, limit, suppressed, "connection refused: max_connections reached");
+        }
+    }
+}
+
+/// The operating system did not let us accept.
+pub(crate) struct AcceptFailed<'a> {
+    pub(crate) listener: &'a str,
+    pub(crate) error: &'a io::Error,
+}
+
+impl AcceptFailed<'_> {
+    pub(crate) fn record(&self) {
+        static THROTTLE: Throttle = Throttle::new();
+        if let Some(suppressed) = THROTTLE.admit() {
+            error!(listener = self.listener, error = %self.error, suppressed, "accept failed, trying again");
+        }
+    }
+}
+
+/// HELLO was negotiated.
+pub(crate) struct Established<'a> {
+    pub(crate) listener: &'a str,
+    pub(crate) peer: &'a str,
+    pub(crate) engine_id: &'a [u8],
+    pub(crate) max_frame_size: u32,
+}
+
+impl Established<'_> {
+    pub(crate) fn record(&self) {
+        let engine_id = String::from_utf8_lossy(self.engine_id.get(..64).unwrap_or(self.engine_id));
+        debug!(listener = self.listener, peer = self.peer, %engine_id, max_frame_size = self.max_frame_size, "engine connected");
+    }
+}
+
+/// A health check was answered.
+pub(crate) struct HealthChecked<'a> {
+    pub(crate) listener: &'a str,
+    pub(crate) peer: &'a str,
+    pub(crate) ready: bool,
+}
+
+impl HealthChecked<'_> {
+    pub(crate) fn record(&self) {
+        Count::HealthChecks.increment();
+        debug!(listener = self.listener, peer = self.peer, ready = self.ready, "health check");
+    }
+}
+
+/// A connection is over, as it should be or not.
+pub(crate) struct ConnectionClosed<'a> {
+    pub(crate) listener: &'a str,
+    pub(crate) peer: &'a str,
+    /// What the peer did wrong, with the status code that it was told; `None` for an end without fault (d22: EOF and reset are).
+    pub(crate) fault: Option<&'a (dyn std::error::Error + 'a)>,
+    /// NOTIFYs that nobody waits for any more.
+    pub(crate) abandoned: usize,
+}
+
+impl ConnectionClosed<'_> {
+    pub(crate) fn record(&self) {
+        static THROTTLE: Throttle = Throttle::new();
+        let Self { listener, peer, abandoned, .. } = *self;
+        match self.fault {
+            None => debug!(listener, peer, abandoned, "connection closed"),
+            Some(fault) => {
+                Count::ProtocolErrors.increment();
+                if let Some(suppressed) = THROTTLE.admit() {
+                    warn!(listener, peer, abandoned, suppressed, error = %fault, "connection ended: the peer does not keep to SPOP");
+                }
+            }
+        }
+    }
+}
+
+/// A NOTIFY came in.
+pub(crate) struct NotifyReceived;
+
+impl NotifyReceived {
+    pub(crate) fn record(&self) {
+        Count::Notifies.increment();
+    }
+}
+
+/// A processor panicked; its NOTIFY got the fallback ACK.
+pub(crate) struct ProcessorPanicked<'a> {
+    pub(crate) listener: &'a str,
+    pub(crate) panic: &'a str,
+}
+
+impl ProcessorPanicked<'_> {
+    pub(crate) fn record(&self) {
+        Count::Panics.increment();
+        error!(listener = self.listener, panic = self.panic, "processor panicked, the NOTIFY got the fallback");
+    }
+}
+
+/// The actions for a NOTIFY do not fit into the negotiated frame.
+pub(crate) struct AckTooBig<'a> {
+    pub(crate) listener: &'a str,
+    pub(crate) length: usize,
+    pub(crate) max_frame_size: u32,
+}
+
+impl AckTooBig<'_> {
+    pub(crate) fn record(&self) {
+        static THROTTLE: Throttle = Throttle::new();
+        if let Some(suppressed) = THROTTLE.admit() {
+            let Self { listener, length, max_frame_size } = *self;
+            warn!(listener, length, max_frame_size, suppressed, "ACK over max-frame-size, the NOTIFY got the fallback");
+        }
+    }
+}
+
+/// A listener is bound.
+pub(crate) struct Listening<'a> {
+    pub(crate) listener: &'a str,
+    pub(crate) address: &'a str,
+}
+
+impl Listening<'_> {
+    pub(crate) fn record(&self) {
+        info!(listener = self.listener, address = self.address, "listening");
+    }
+}

@@ -1,0 +1,18 @@
+//! What happened, recorded in one place per happening.
+//!
+//! Code that notices something says so once, by building a value from [`event`] and calling its `record`; what becomes of it
+//! (a log line, a count) is decided here. Happenings that a peer or a service can cause at any rate are counted always and
+//! logged at most once a second each.
+
+#[cfg_attr(not(feature = "bridge"), allow(dead_code, reason = "the bridge reports the counts"))]
+mod count;
+pub(crate) mod event;
+#[cfg(feature = "bridge")]
+mod log;
+mod throttle;
+
+use count::Count;
+#[cfg(feature = "bridge")]
+pub(crate) use count::Totals;
+#[cfg(feature = "bridge")]
+pub(crate) use log::init;

@@ -1,0 +1,212 @@
+//! The protobuf wire format, as far as one-pass translation needs it: a writer that knows no messages, a reader that borrows.
+//!
+//! <https://protobuf.dev/programming-guides/encoding/>
+
+use thiserror::Error;
+
+/// How a field's value is written. Nothing of the contract has a fixed width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum WireType {
+    Varint = 0,
+    Length = 2,
+}
+
+/// Appends fields to a message. Field numbers must be below 16: one byte of tag.
+pub(super) struct Writer {
+    bytes: Vec<u8>,
+}
+
+impl Writer {
+    pub(super) fn with_capacity(capacity: usize) -> Self {
+        Self { bytes: Vec::with_capacity(capacity) }
+    }
+
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    pub(super) fn varint(&mut self, field: u8, value: u64) {
+        self.tag(field, WireType::Varint);
+        self.put_varint(value);
+    }
+
+    pub(super) fn bytes(&mut self, field: u8, value: &[u8]) {
+        self.tag(field, WireType::Length);
+        self.put_varint(value.len() as u64);
+        self.bytes.extend_from_slice(value);
+    }
+
+    /// Writes a string field; bytes that are not UTF-8 are replaced with U+FFFD. `false` if some were.
+    pub(super) fn text(&mut self, field: u8, value: &[u8]) -> bool {
+        match String::from_utf8_lossy(value) {
+            std::borrow::Cow::Borrowed(text) => {
+                self.bytes(field, text.as_bytes());
+                true
+            }
+            std::borrow::Cow::Owned(text) => {
+                self.bytes(field, text.as_bytes());
+                false
+            }
+        }
+    }
+
+    /// Writes a message field whose content `write` appends. One byte is set aside for its length; a content of 128 bytes
+    /// or more is moved up to make room.
+    pub(super) fn message(&mut self, field: u8, write: impl FnOnce(&mut Self)) {
+        self.tag(field, WireType::Length);
+        let length_at = self.bytes.len();
+        self.bytes.push(0);
+        let start = self.bytes.len();
+        write(self);
+        let end = self.bytes.len();
+        let length = (end - start) as u64;
+        if length < 0x80 {
+            self.bytes[length_at] = length as u8;
+            return;
+        }
+        let mut encoded = [0; 10];
+        let extra = encode_varint(length, &mut encoded) - 1;
+        self.bytes.resize(end + extra, 0);
+        self.bytes.copy_within(start..end, start + extra);
+        self.bytes[length_at..=length_at + extra].copy_from_slice(&encoded[..=extra]);
+    }
+
+    fn tag(&mut self, field: u8, wire_type: WireType) {
+        debug_assert!((1..16).contains(&field), "one byte of tag");
+        self.bytes.push(field << 3 | wire_type as u8);
+    }
+
+    fn put_varint(&mut self, value: u64) {
+        if value < 0x80 {
+            self.bytes.push(value as u8);
+            return;
+        }
+        let mut encoded = [0; 10];
+        let length = encode_varint(value, &mut encoded);
+        self.bytes.extend_from_slice(&encoded[..length]);
+    }
+}
+
+fn encode_varint(mut value: u64, out: &mut [u8; 10]) -> usize {
+    let mut length = 0;
+    while value >= 0x80 {
+        out[length] = value as u8 | 0x80;
+        value >>= 7;
+        length += 1;
+    }
+    out[length] = value as u8;
+    length + 1
+}
+
+/// Why bytes are no protobuf message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(super) enum WireError {
+    #[error("the message ends in the middle of a field")]
+    UnexpectedEnd,
+    #[error("a varint is longer than 10 bytes")]
+    VarintTooLong,
+    #[error("wire type {0} is not supported")]
+    UnknownWireType(u8),
+    #[error("field number {0} is not valid")]
+    BadFieldNumber(u64),
+    #[error("field {0} has the wrong wire type")]
+    WrongWireType(u32),
+    #[error("a string is not UTF-8")]
+    NotUtf8,
+}
+
+/// A field's value, as written.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Value<'a> {
+    Varint(u64),
+    Length(&'a [u8]),
+    /// Four or eight bytes: nothing of the contract is written so, but unknown fields may be.
+    Fixed,
+}
+
+/// A field of a message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Field<'a> {
+    pub(super) number: u32,
+    pub(super) value: Value<'a>,
+}
+
+impl<'a> Field<'a> {
+    pub(super) fn varint(self) -> Result<u64, WireError> {
+        match self.value {
+            Value::Varint(value) => Ok(value),
+            _ => Err(WireError::WrongWireType(self.number)),
+        }
+    }
+
+    pub(super) fn bytes(self) -> Result<&'a [u8], WireError> {
+        match self.value {
+            Value::Length(bytes) => Ok(bytes),
+            _ => Err(WireError::WrongWireType(self.number)),
+        }
+    }
+
+    pub(super) fn text(self) -> Result<&'a [u8], WireError> {
+        let bytes = self.bytes()?;
+        std::str::from_utf8(bytes).map_err(|_| WireError::NotUtf8)?;
+        Ok(bytes)
+    }
+}
+
+/// The fields of a message in the order in which they were written, known or not.
+pub(super) struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn new(message: &'a [u8]) -> Self {
+        Self { rest: message }
+    }
+
+    fn field(&mut self) -> Result<Field<'a>, WireError> {
+        let tag = self.take_varint()?;
+        let number = u32::try_from(tag >> 3).ok().filter(|number| (1..=0x1fff_ffff).contains(number));
+        let number = number.ok_or(WireError::BadFieldNumber(tag >> 3))?;
+        let value = match (tag & 7) as u8 {
+            0 => Value::Varint(self.take_varint()?),
+            1 => self.take(8).map(|_| Value::Fixed)?,
+            2 => {
+                let length = usize::try_from(self.take_varint()?).map_err(|_| WireError::UnexpectedEnd)?;
+                Value::Length(self.take(length)?)
+            }
+            5 => self.take(4).map(|_| Value::Fixed)?,
+            // Groups (3 and 4) are not in proto3.
+            other => return Err(WireError::UnknownWireType(other)),
+        };
+        Ok(Field { number, value })
+    }
+
+    fn take(&mut self, length: usize) -> Result<&'a [u8], WireError> {
+        let (taken, rest) = self.rest.split_at_checked(length).ok_or(WireError::UnexpectedEnd)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn take_varint(&mut self) -> Result<u64, WireError> {
+        let mut value = 0;
+        for shift in (0..70).step_by(7) {
+            let (&byte, rest) = self.rest.split_first().ok_or(WireError::UnexpectedEnd)?;
+            self.rest = rest;
+            // The tenth byte holds one bit; what is above it is lost, as every implementation does.
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(WireError::VarintTooLong)
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<Field<'a>, WireError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        (!self.rest.is_empty()).then(|| self.field().inspect_err(|_| self.rest = &[]))
+    }
+}

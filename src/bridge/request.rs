@@ -1,0 +1,73 @@
+//! A NOTIFY's messages to the bytes of a `DecideRequest`, in one pass.
+//!
+//! This file and `response.rs` alone know the contract's messages; numbers are the fields of `proto/spopbridge/v1/decision.proto`.
+
+use bytes::Bytes;
+
+use super::protobuf::Writer;
+use crate::spop::{Message, Notify, TypedData};
+
+/// What a request needs beyond its frame: tags, lengths, the origin's texts.
+const OVERHEAD: usize = 256;
+
+/// Encodes the messages of `notify` for which `wanted` says so; it is asked with each one's position.
+pub(super) fn encode(notify: &Notify, mut wanted: impl FnMut(usize) -> bool) -> Bytes {
+    let mut request = Writer::with_capacity(notify.payload().len() + notify.payload().len() / 4 + OVERHEAD);
+    request.message(1, |origin| {
+        let peer = &notify.peer;
+        text_unless_empty(origin, 1, &peer.engine_id);
+        text_unless_empty(origin, 2, peer.listener.as_bytes());
+        varint_unless_zero(origin, 3, notify.stream_id);
+        varint_unless_zero(origin, 4, notify.frame_id);
+        text_unless_empty(origin, 5, peer.address.as_bytes());
+    });
+    for (position, message) in notify.messages().enumerate() {
+        if wanted(position) {
+            request.message(2, |out| encode_message(out, &message));
+        }
+    }
+    request.into_bytes().into()
+}
+
+fn encode_message(out: &mut Writer, message: &Message<'_>) {
+    text_unless_empty(out, 1, message.name);
+    for (name, value) in message.args() {
+        out.message(2, |arg| {
+            text_unless_empty(arg, 1, name);
+            arg.message(2, |out| encode_value(out, value));
+        });
+    }
+}
+
+fn encode_value(out: &mut Writer, value: TypedData<'_>) {
+    match value {
+        TypedData::Null => out.varint(1, 0),
+        TypedData::Bool(value) => out.varint(2, u64::from(value)),
+        // Protobuf and SPOP agree on negative integers: 64-bit two's complement.
+        TypedData::Int32(value) => out.varint(3, i64::from(value) as u64),
+        TypedData::Int64(value) => out.varint(3, value as u64),
+        TypedData::Uint32(value) => out.varint(4, u64::from(value)),
+        TypedData::Uint64(value) => out.varint(4, value),
+        TypedData::Ipv4(address) => out.bytes(5, &address.octets()),
+        TypedData::Ipv6(address) => out.bytes(6, &address.octets()),
+        TypedData::String(value) => {
+            // One byte that is not UTF-8 would make every decoder refuse the whole request: the exact bytes go beside.
+            if !out.text(7, value) {
+                out.bytes(9, value);
+            }
+        }
+        TypedData::Binary(value) => out.bytes(8, value),
+    }
+}
+
+fn text_unless_empty(out: &mut Writer, field: u8, value: &[u8]) {
+    if !value.is_empty() {
+        out.text(field, value);
+    }
+}
+
+fn varint_unless_zero(out: &mut Writer, field: u8, value: u64) {
+    if value != 0 {
+        out.varint(field, value);
+    }
+}

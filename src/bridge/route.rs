@@ -1,0 +1,53 @@
+//! Which messages of a NOTIFY go where.
+
+use crate::config::{Config, Pattern, RouteConfig};
+use crate::spop::{Notify, Peer};
+
+/// The messages of one NOTIFY that go to one route together, or that have none.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Branch<'a> {
+    pub(super) route: Option<&'a RouteConfig>,
+    /// Position of its first message.
+    pub(super) first: usize,
+}
+
+/// A NOTIFY's messages spread over routes.
+#[derive(Debug)]
+pub(super) struct Branches<'a> {
+    /// For each message its branch, as a position in `branches`.
+    messages: Vec<usize>,
+    /// In the order of their first messages.
+    pub(super) branches: Vec<Branch<'a>>,
+}
+
+impl<'a> Branches<'a> {
+    /// Finds the first matching route for each message.
+    pub(super) fn of(notify: &Notify, config: &'a Config) -> Self {
+        let mut all = Self { messages: Vec::with_capacity(notify.message_count()), branches: Vec::with_capacity(1) };
+        for (position, message) in notify.messages().enumerate() {
+            let route = config.routes.iter().find(|route| matches(config, route, message.name, &notify.peer));
+            let known = all.branches.iter().position(|branch| match (branch.route, route) {
+                (Some(one), Some(other)) => std::ptr::eq(one, other),
+                (one, other) => one.is_none() && other.is_none(),
+            });
+            all.messages.push(known.unwrap_or(all.branches.len()));
+            if known.is_none() {
+                all.branches.push(Branch { route, first: position });
+            }
+        }
+        all
+    }
+
+    /// Whether the message at `position` belongs to the branch at `branch`.
+    pub(super) fn contains(&self, branch: usize, position: usize) -> bool {
+        self.messages.get(position) == Some(&branch)
+    }
+}
+
+fn matches(config: &Config, route: &RouteConfig, message: &[u8], peer: &Peer) -> bool {
+    let any = |patterns: &[Pattern], name: &[u8]| patterns.iter().any(|pattern| pattern.matches(name));
+    let is_peers = |listener: &usize| config.listeners.get(*listener).is_some_and(|one| one.name == peer.listener);
+    any(&route.messages, message)
+        && (route.engines.is_empty() || any(&route.engines, &peer.engine_id))
+        && (route.listeners.is_empty() || route.listeners.iter().any(is_peers))
+}

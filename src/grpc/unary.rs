@@ -1,0 +1,79 @@
+//! One decision, one call.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::uri::PathAndQuery;
+use http_body_util::BodyExt;
+use tonic::client::Grpc;
+use tonic::{Code, Request, Status};
+
+use super::codec::BytesCodec;
+use super::error::CallError;
+use super::pool::{Picked, Pool};
+use crate::deadline::Deadline;
+
+const DECIDE: PathAndQuery = PathAndQuery::from_static("/spopbridge.v1.DecisionService/Decide");
+
+/// The largest response that is read, in bytes: more than fits into the largest SPOP frame.
+const MAX_RESPONSE: usize = 16 * 1024 * 1024;
+
+impl Pool {
+    /// Calls `Decide` with the bytes of a request, and returns those of the response. At the deadline, or when the
+    /// returned future is dropped, the call is cancelled.
+    pub(crate) async fn decide(&self, request: Bytes, deadline: Deadline) -> Result<Bytes, CallError> {
+        match tokio::time::timeout_at(deadline.instant().into(), self.call(request, deadline)).await {
+            Ok(result) => result,
+            Err(_) => Err(CallError::Timeout),
+        }
+    }
+
+    async fn call(&self, message: Bytes, deadline: Deadline) -> Result<Bytes, CallError> {
+        let picked = self.pick().await?;
+        let mut request = Request::from_parts(self.metadata.clone(), http::Extensions::new(), message);
+        // gRPC's own deadline: the service can give up when nobody waits any more.
+        request.set_timeout(deadline.budget(Instant::now()));
+        let service = tower::service_fn(|request| send(&picked, request));
+        let mut grpc = Grpc::with_origin(service, picked.endpoint.origin.clone()).max_decoding_message_size(MAX_RESPONSE);
+        match grpc.unary(request, DECIDE, BytesCodec).await {
+            Ok(response) => Ok(response.into_inner()),
+            Err(status) => Err(CallError::from_status(&picked.endpoint.name, &status)),
+        }
+    }
+}
+
+/// Sends a request on the picked connection. Its errors become statuses with a source, by which they are told from
+/// statuses that the service sent.
+fn send(
+    picked: &Picked<'_>,
+    request: http::Request<tonic::body::Body>,
+) -> impl Future<Output = Result<http::Response<impl http_body::Body<Data = Bytes, Error = Status> + use<>>, Status>> + use<> {
+    let response = picked.sender.clone().send_request(request);
+    async move {
+        let response = response.await.map_err(lost)?;
+        grpc_or_status(response.status(), response.headers())?;
+        Ok(response.map(|body| body.map_err(lost)))
+    }
+}
+
+/// What an answer that is not gRPC means, by gRPC's `http-grpc-status-mapping.md`: it comes from a balancer or a mesh, or the
+/// endpoint is some other HTTP server.
+fn grpc_or_status(http: http::StatusCode, headers: &http::HeaderMap) -> Result<(), Status> {
+    let code = match http.as_u16() {
+        200 if headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) => return Ok(()),
+        400 => Code::Internal,
+        401 => Code::Unauthenticated,
+        403 => Code::PermissionDenied,
+        404 => Code::Unimplemented,
+        429 | 502..=504 => Code::Unavailable,
+        _ => Code::Unknown,
+    };
+    Err(Status::new(code, format!("not a gRPC answer: HTTP status {http}")))
+}
+
+fn lost(error: hyper::Error) -> Status {
+    let mut status = Status::unavailable("");
+    status.set_source(std::sync::Arc::new(error));
+    status
+}

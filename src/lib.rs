@@ -1,0 +1,41 @@
+//! spop-bridge: decisions for HAProxy, from a gRPC service in any language.
+//!
+//! HAProxy hands decisions to agents over SPOP (its `doc/SPOE.txt`). This package is two things in one:
+//!
+//! - **the sidecar** `spop-bridge`: it terminates SPOP, turns each NOTIFY into a protobuf request for a decision service, and
+//!   turns the answer into actions on the ACK;
+//! - **an SPOP agent SDK**: [`spop`] is the protocol, pure; [`agent`] serves it on sockets. Both build alone, with
+//!   `default-features = false`.
+//!
+//! # The way of one NOTIFY
+//!
+//! ```text
+//! HAProxy ──frames──▶ agent/connection ─▶ spop/session ─▶ bridge/route ─▶ bridge/request ─▶ grpc/pool ══▶ service
+//!    ▲                       │ one write, many ACKs           │ deadline set here                              │
+//!    └──────ACK──────────────┘◀── spop/ack ◀── bridge/response (or fallback, by cause) ◀───────────────────────┘
+//! ```
+//!
+//! Start reading at `app`, which composes all of it, then follow the arrows. A module imports to its right only:
+//! `cli → app → {worker, control} → {agent, bridge} → grpc → telemetry → config → {spop, pb, deadline, shutdown}`.
+#![deny(missing_docs)]
+
+pub mod agent;
+#[cfg(feature = "bridge")]
+mod app;
+#[cfg(feature = "bridge")]
+mod bridge;
+#[cfg(feature = "bridge")]
+pub mod cli;
+#[cfg(feature = "bridge")]
+pub mod config;
+#[cfg(feature = "bridge")]
+mod deadline;
+#[cfg(feature = "bridge")]
+mod grpc;
+#[cfg(feature = "bridge")]
+pub mod pb;
+pub mod shutdown;
+pub mod spop;
+mod telemetry;
+#[cfg(feature = "bridge")]
+mod worker;

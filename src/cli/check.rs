@@ -1,0 +1,33 @@
+//! `spop-bridge check`: all problems of a configuration, without running it.
+#![allow(clippy::print_stdout, reason = "the verdict is this command's output")]
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use super::exit::Failure;
+use super::run::load;
+
+/// Check a configuration file and print all of its problems.
+#[derive(Debug, Parser)]
+pub(super) struct Args {
+    /// The file to check.
+    #[arg(long, short, env = "SPOP_BRIDGE_CONFIG", value_name = "FILE")]
+    config: PathBuf,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let (config, warnings) = load(&args.config, &crate::config::Overrides::default())?;
+    for warning in &warnings {
+        println!("warning: {warning}");
+    }
+    let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    println!(
+        "{}: ok, {}, {}, {}",
+        args.config.display(),
+        count(config.listeners.len(), "listener"),
+        count(config.backends.len(), "backend"),
+        count(config.routes.len(), "route"),
+    );
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! `spop-bridge run`: the bridge itself.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::exit::{Exit, Failure};
+use crate::app::App;
+use crate::config::{Config, LogFormat, LogLevel, Overrides, Warning, parse_duration};
+
+/// Run the bridge, with a configuration file or with --listen and --backend alone.
+///
+/// Flags come before SPOP_BRIDGE_* environment variables, and those before the file.
+/// SIGTERM and SIGINT drain and end it; a second one ends it at once.
+#[derive(Debug, Parser)]
+pub(super) struct Args {
+    /// The configuration file.
+    #[arg(long, short, env = "SPOP_BRIDGE_CONFIG", value_name = "FILE", conflicts_with_all = ["backend", "timeout"])]
+    config: Option<PathBuf>,
+    /// Where HAProxy connects: host:port or unix:/path. Repeat it for more; with a file, replaces its listeners.
+    #[arg(long, env = "SPOP_BRIDGE_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
+    listen: Vec<String>,
+    /// The decision service: http://host:port or unix:/path. Repeat it for more endpoints of the same service.
+    #[arg(long, env = "SPOP_BRIDGE_BACKEND", value_name = "URI", value_delimiter = ',', required_unless_present = "config")]
+    backend: Vec<String>,
+    /// How long a decision may take, e.g. 50ms.
+    #[arg(long, env = "SPOP_BRIDGE_TIMEOUT", value_name = "DURATION", value_parser = parse_duration)]
+    timeout: Option<Duration>,
+    /// Threads that serve connections [default: the available cores].
+    #[arg(long, env = "SPOP_BRIDGE_WORKERS", value_name = "NUMBER")]
+    workers: Option<usize>,
+    /// The least important log lines to print: error, warn, info, debug or trace.
+    #[arg(long, env = "SPOP_BRIDGE_LOG_LEVEL", value_name = "LEVEL")]
+    log_level: Option<LogLevel>,
+    /// What log lines look like: text, json, or auto: text on a terminal, JSON elsewhere.
+    #[arg(long, env = "SPOP_BRIDGE_LOG_FORMAT", value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+    /// How long health checks are refused before connections are, when draining.
+    #[arg(long, env = "SPOP_BRIDGE_DRAIN_DELAY", value_name = "DURATION", value_parser = parse_duration)]
+    drain_delay: Option<Duration>,
+    /// How long decisions in flight may take when draining.
+    #[arg(long, env = "SPOP_BRIDGE_GRACE_PERIOD", value_name = "DURATION", value_parser = parse_duration)]
+    grace_period: Option<Duration>,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let overrides = Overrides {
+        workers: args.workers,
+        listen: args.listen.clone(),
+        log_level: args.log_level,
+        log_format: args.log_format,
+        drain_delay: args.drain_delay,
+        grace_period: args.grace_period,
+    };
+    let (config, warnings) = match &args.config {
+        Some(file) => load(file, &overrides)?,
+        None => (
+            Config::quick_with(&args.backend, args.timeout, &overrides).map_err(|error| Failure::new(Exit::Config, error))?,
+            Vec::new(),
+        ),
+    };
+    crate::telemetry::init(&config.log);
+    for warning in &warnings {
+        tracing::warn!(%warning, "configuration");
+    }
+    super::control_runtime()?.block_on(async {
+        // Before anybody can know that we run: a signal that comes early drains too.
+        let stop = Stop::new()?;
+        let app = App::start(config).await.map_err(|error| Failure::new(Exit::Start, error))?;
+        app.run(stop.received()).await;
+        Ok(())
+    })
+}
+
+/// Reads and checks a configuration file.
+pub(super) fn load(file: &Path, overrides: &Overrides) -> Result<(Config, Vec<Warning>), Failure> {
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::new(Exit::Config, format!("{name}: cannot be read: {error}")))?;
+    Config::from_yaml_with(&text, &name, &|variable| std::env::var(variable).ok(), overrides)
+        .map_err(|error| Failure::new(Exit::Config, error))
+}
+
+/// The signals that end the process.
+pub(super) struct Stop {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    pub(super) fn new() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(|error| Failure::new(Exit::Start, format!("cannot listen for signals: {error}")));
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the first signal. The second ends the process at once.
+    pub(super) async fn received(mut self) {
+        self.next().await;
+        tokio::spawn(async move {
+            self.next().await;
+            tracing::warn!("second signal, stopping without draining");
+            std::process::exit(Exit::Failed as i32);
+        });
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

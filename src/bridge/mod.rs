@@ -8,6 +8,8 @@ mod protobuf;
 mod request;
 mod response;
 mod route;
+#[cfg(test)]
+mod tests;
 
 use std::convert::Infallible;
 use std::pin::Pin;

@@ -84,10 +84,10 @@ impl<'a> Action<'a> {
         for field in Fields::new(bytes) {
             let field = field?;
             action = match (field.number, action) {
-                (1, Self::SetVar(variable)) => Self::SetVar(variable.merge(field.bytes()?)?),
-                (1, _) => Self::SetVar(Variable::default().merge(field.bytes()?)?),
-                (2, Self::UnsetVar(variable)) => Self::UnsetVar(variable.merge(field.bytes()?)?),
-                (2, _) => Self::UnsetVar(Variable::default().merge(field.bytes()?)?),
+                (1, Self::SetVar(variable)) => Self::SetVar(variable.merge(field.bytes()?, true)?),
+                (1, _) => Self::SetVar(Variable::default().merge(field.bytes()?, true)?),
+                (2, Self::UnsetVar(variable)) => Self::UnsetVar(variable.merge(field.bytes()?, false)?),
+                (2, _) => Self::UnsetVar(Variable::default().merge(field.bytes()?, false)?),
                 (_, action) => action,
             };
         }
@@ -112,15 +112,14 @@ impl<'a> Action<'a> {
 }
 
 impl<'a> Variable<'a> {
-    /// Reads more fields into it. `UnsetVar` has the first two of `SetVar`'s fields; a third one there is unknown and skipped when
-    /// the action is encoded.
-    fn merge(mut self, bytes: &'a [u8]) -> Result<Self, WireError> {
+    /// Reads more fields into it. `UnsetVar` has the first two of `SetVar`'s fields.
+    fn merge(mut self, bytes: &'a [u8], has_value: bool) -> Result<Self, WireError> {
         for field in Fields::new(bytes) {
             let field = field?;
             match field.number {
                 1 => self.scope = field.varint()?,
                 2 => self.name = field.text()?,
-                3 => self.value.get_or_insert_default().merge(field.bytes()?)?,
+                3 if has_value => self.value.get_or_insert_default().merge(field.bytes()?)?,
                 _ => {}
             }
         }

@@ -23,8 +23,15 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, in the order of declaration.
-    pub const ALL: [Self; 7] =
-        [Self::Timeout, Self::Unavailable, Self::Overloaded, Self::Rejected, Self::InvalidResponse, Self::Unrouted, Self::Internal];
+    pub const ALL: [Self; 7] = [
+        Self::Timeout,
+        Self::Unavailable,
+        Self::Overloaded,
+        Self::Rejected,
+        Self::InvalidResponse,
+        Self::Unrouted,
+        Self::Internal,
+    ];
 
     /// The name in configuration, labels, logs and the status variable.
     pub const fn as_str(self) -> &'static str {

@@ -37,7 +37,10 @@ pub(super) fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result
             expanded.referenced = true;
             after
         } else {
-            return Err(BadReference { found: "a $ that starts no ${NAME}".to_owned(), expected: "$$ for a literal $".to_owned() });
+            return Err(BadReference {
+                found: "a $ that starts no ${NAME}".to_owned(),
+                expected: "$$ for a literal $".to_owned(),
+            });
         };
     }
     expanded.text.push_str(rest);
@@ -65,7 +68,9 @@ fn value(reference: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String
 }
 
 fn is_name(name: &str) -> bool {
-    !name.starts_with(|c: char| c.is_ascii_digit()) && !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 #[cfg(test)]

@@ -18,13 +18,14 @@ pub(super) const WORKERS: Limit<usize> = Limit { range: 1..=256, default: None }
 /// SPOP connections of one listener. HAProxy keeps about one per thread and 20 requests in flight; an idle one costs some 16 KiB.
 pub(super) const MAX_CONNECTIONS: Limit<usize> = Limit { range: 1..=65_536, default: Some(4_096) };
 
-/// NOTIFYs in flight on one connection. HAProxy 3.1+ stops at 20; 3.0 and older pipeline more. Memory is bounded by this times the
-/// frame size.
+/// NOTIFYs in flight on one connection. HAProxy 3.1+ stops at 20; 3.0 and older pipeline more. Memory is bounded by
+/// this times the frame size.
 pub(super) const MAX_IN_FLIGHT: Limit<usize> = Limit { range: 1..=65_536, default: Some(1_024) };
 
-/// Bytes of one frame. HAProxy offers its `tune.bufsize` less 4 (16380 by default); 256 is the least that SPOE 3.2.4 allows, and above
-/// 16 MiB no HAProxy goes.
-pub(super) const MAX_FRAME_SIZE: Limit<ByteSize> = Limit { range: ByteSize(256)..=ByteSize(16 << 20), default: Some(ByteSize(128 << 10)) };
+/// Bytes of one frame. HAProxy offers its `tune.bufsize` less 4 (16380 by default); 256 is the least that SPOE 3.2.4
+/// allows, and above 16 MiB no HAProxy goes.
+pub(super) const MAX_FRAME_SIZE: Limit<ByteSize> =
+    Limit { range: ByteSize(256)..=ByteSize(16 << 20), default: Some(ByteSize(128 << 10)) };
 
 /// From accepting a connection to its HELLO, which HAProxy sends at once. Bounds what a peer that says nothing may hold.
 pub(super) const HANDSHAKE_TIMEOUT: Limit<Duration> = Limit { range: millis(10)..=secs(600), default: Some(secs(5)) };
@@ -36,7 +37,8 @@ pub(super) const READ_TIMEOUT: Limit<Duration> = Limit { range: millis(10)..=sec
 pub(super) const WRITE_TIMEOUT: Limit<Duration> = Limit { range: millis(10)..=secs(600), default: Some(secs(10)) };
 
 /// Without a frame in either direction. Never by default: HAProxy closes its idle connections itself.
-pub(super) const IDLE_TIMEOUT: Limit<OrNever> = Limit { range: OrNever(Some(secs(1)))..=OrNever(Some(secs(86_400))), default: Some(OrNever(None)) };
+pub(super) const IDLE_TIMEOUT: Limit<OrNever> =
+    Limit { range: OrNever(Some(secs(1)))..=OrNever(Some(secs(86_400))), default: Some(OrNever(None)) };
 
 /// For one connection to an endpoint, TCP and HTTP/2 together.
 pub(super) const CONNECT_TIMEOUT: Limit<Duration> = Limit { range: millis(1)..=secs(60), default: Some(secs(1)) };

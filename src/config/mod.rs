@@ -7,8 +7,8 @@
 //!                                 Problems, all at once, each with its path and what was expected
 //! ```
 //!
-//! Only YAML that is not YAML ends this early. Nothing here touches the file system, the network or the process's environment: callers hand in
-//! the text, and a function for the environment.
+//! Only YAML that is not YAML ends this early. Nothing here touches the file system, the network or the process's
+//! environment: callers hand in the text, and a function for the environment.
 
 mod cause;
 mod check;
@@ -67,7 +67,12 @@ impl Config {
     /// # Errors
     ///
     /// As [`Config::from_yaml`]. Problems with flags name the flag.
-    pub fn from_yaml_with(text: &str, file: &str, env: Env<'_>, overrides: &Overrides) -> Result<(Self, Vec<Warning>), ConfigError> {
+    pub fn from_yaml_with(
+        text: &str,
+        file: &str,
+        env: Env<'_>,
+        overrides: &Overrides,
+    ) -> Result<(Self, Vec<Warning>), ConfigError> {
         let mut tree = tree::read(text, file)?;
         let flags = overrides.apply(&mut tree);
         from_tree(tree, file, env, &flags)

@@ -98,7 +98,8 @@ pub struct BackendConfig {
     pub endpoints: Vec<EndpointConfig>,
     /// For one connection to an endpoint.
     pub connect_timeout: Duration,
-    /// Sent with every call: lower-case ASCII keys, printable ASCII values. Values may be secret: [`Debug`](fmt::Debug) hides those.
+    /// Sent with every call: lower-case ASCII keys, printable ASCII values. Values may be secret: [`Debug`](fmt::Debug)
+    /// hides those.
     pub metadata: Vec<(String, String)>,
 }
 

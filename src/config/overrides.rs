@@ -16,8 +16,8 @@ use super::units::format_duration;
 pub struct Overrides {
     /// `--workers`.
     pub workers: Option<usize>,
-    /// `--listen`: addresses instead of the file's. The first replaces the bind of the file's first listener, whose other settings stay, and so
-    /// on; listeners of the file without a counterpart are dropped.
+    /// `--listen`: addresses instead of the file's. The first replaces the bind of the file's first listener, whose
+    /// other settings stay, and so on; listeners of the file without a counterpart are dropped.
     pub listen: Vec<String>,
     /// `--log-level`.
     pub log_level: Option<LogLevel>,
@@ -37,7 +37,12 @@ impl Overrides {
         flags.set(tree, "--log-level", &["log", "level"], self.log_level.map(|level| level.as_str().into()));
         flags.set(tree, "--log-format", &["log", "format"], self.log_format.map(|format| format.as_str().into()));
         flags.set(tree, "--drain-delay", &["drain", "delay"], self.drain_delay.map(|delay| format_duration(delay).into()));
-        flags.set(tree, "--grace-period", &["drain", "grace_period"], self.grace_period.map(|period| format_duration(period).into()));
+        flags.set(
+            tree,
+            "--grace-period",
+            &["drain", "grace_period"],
+            self.grace_period.map(|period| format_duration(period).into()),
+        );
         self.apply_listen(tree, &mut flags);
         flags
     }
@@ -105,7 +110,8 @@ impl Flags {
         self.0.push((place, flag));
     }
 
-    /// Puts `value` at `keys`. Does nothing where the file has something else than a mapping on the way: that is a problem already.
+    /// Puts `value` at `keys`. Does nothing where the file has something else than a mapping on the way: that is a
+    /// problem already.
     fn set(&mut self, tree: &mut Value, flag: &'static str, keys: &[&str], value: Option<Value>) {
         let Some(value) = value else { return };
         let mut node = tree;

@@ -1,7 +1,8 @@
 //! The shape of a configuration file, and nothing but its shape.
 //!
-//! The JSON Schema is made from these types, and the [walk along the schema](super::shape) makes a tree fit them. So what a comment here says
-//! is what an editor shows, and what is accepted is what the schema describes. A `title` is what a problem says was expected.
+//! The JSON Schema is made from these types, and the [walk along the schema](super::shape) makes a tree fit them. So
+//! what a comment here says is what an editor shows, and what is accepted is what the schema describes. A `title` is
+//! what a problem says was expected.
 //!
 //! Texts stay texts: [`check`](super::check) reads the units, addresses, names and patterns in them.
 
@@ -39,7 +40,8 @@ pub(super) struct Config {
     /// The variable (scope.name) that is set to the cause when there is no decision, and to `ok` when a decision has no actions.
     #[schemars(extend("pattern" = variable::PATTERN, "default" = DEFAULT_STATUS_VARIABLE))]
     pub(super) status_variable: Option<String>,
-    /// Taken off every route's timeout, so that the ACK reaches HAProxy before its own timer fires. Must be below every route's timeout.
+    /// Taken off every route's timeout, so that the ACK reaches HAProxy before its own timer fires. Must be below every
+    /// route's timeout.
     #[schemars(transform = limits::ACK_MARGIN.clone())]
     pub(super) ack_margin: Option<String>,
     /// How to stop.
@@ -81,8 +83,8 @@ pub(super) struct Listener {
     /// Without a frame. HAProxy closes its idle connections itself.
     #[schemars(transform = limits::IDLE_TIMEOUT.clone())]
     pub(super) idle_timeout: Option<String>,
-    /// HAProxy's `option var-prefix` (or the engine's name without it), to check the length of variable names with. Default: 16 bytes
-    /// are kept free for it.
+    /// HAProxy's `option var-prefix` (or the engine's name without it), to check the length of variable names with.
+    /// Default: 16 bytes are kept free for it.
     #[schemars(title = PREFIX_TITLE, extend("pattern" = PREFIX_PATTERN))]
     pub(super) var_prefix: Option<String>,
 }

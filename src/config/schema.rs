@@ -9,8 +9,8 @@ use super::raw;
 
 /// The JSON Schema (draft 2020-12) of the configuration file, as it is written: `${NAME}` may stand for any value.
 ///
-/// The checker follows the same schema, and then checks what a schema cannot say: ranges of durations and sizes, addresses, names that
-/// refer to each other.
+/// The checker follows the same schema, and then checks what a schema cannot say: ranges of durations and sizes,
+/// addresses, names that refer to each other.
 pub fn schema() -> Value {
     let mut schema = shape();
     allow_references(&mut schema);

@@ -1,8 +1,8 @@
 //! Makes a tree fit the JSON Schema: everything that does not is recorded and taken out.
 //!
-//! What remains is sure to fit the types in [`raw`](super::raw), and all problems of shape are found in one pass: unknown keys, wrong types,
-//! numbers out of range, missing keys. References to the environment are replaced on the way, because only the schema knows whether
-//! `${WORKERS}` is to be a number.
+//! What remains is sure to fit the types in [`raw`](super::raw), and all problems of shape are found in one pass:
+//! unknown keys, wrong types, numbers out of range, missing keys. References to the environment are replaced on the
+//! way, because only the schema knows whether `${WORKERS}` is to be a number.
 
 use serde_json::{Map, Value};
 
@@ -81,8 +81,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Replaces `${NAME}` in a text. What comes from the environment is text, but may be meant as a number or as true or false: it becomes that
-    /// if the schema has room for it.
+    /// Replaces `${NAME}` in a text. What comes from the environment is text, but may be meant as a number or as true
+    /// or false: it becomes that if the schema has room for it.
     fn replace_references(&mut self, value: &mut Value, schema: &Value, path: &Path) -> bool {
         let Value::String(text) = value else { return true };
         match expand(text, self.env) {
@@ -287,7 +287,8 @@ mod tests {
 
     #[test]
     fn the_environment_gives_what_the_schema_wants() {
-        let (tree, problems) = fitted(json!({ "name": "${FOUR}", "workers": "${FOUR}", "value": "${YES}", "timeout": "${FOUR}ms" }));
+        let (tree, problems) =
+            fitted(json!({ "name": "${FOUR}", "workers": "${FOUR}", "value": "${YES}", "timeout": "${FOUR}ms" }));
         assert_eq!(problems, Vec::<String>::new());
         assert_eq!(tree, json!({ "name": "4", "workers": 4, "value": true, "timeout": "4ms" }));
     }

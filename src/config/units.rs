@@ -73,7 +73,20 @@ mod tests {
         assert_eq!(parse_duration("50ms"), Ok(Duration::from_millis(50)));
         assert_eq!(parse_duration("0s"), Ok(Duration::ZERO));
         assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
-        for bad in ["", "50", "ms", "1.5s", "-1s", "5 ms", "5MS", "1h", "1m30s", "never", "99999999999999999999s", "18446744073709551615m"] {
+        for bad in [
+            "",
+            "50",
+            "ms",
+            "1.5s",
+            "-1s",
+            "5 ms",
+            "5MS",
+            "1h",
+            "1m30s",
+            "never",
+            "99999999999999999999s",
+            "18446744073709551615m",
+        ] {
             assert_eq!(parse_duration(bad), Err(UnitError::Duration), "{bad}");
         }
     }
@@ -90,7 +103,9 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        for (text, micros) in [("0s", 0), ("1us", 1), ("1500us", 1_500), ("50ms", 50_000), ("60s", MINUTE), ("2m", 2 * MINUTE), ("90s", 90_000_000)] {
+        for (text, micros) in
+            [("0s", 0), ("1us", 1), ("1500us", 1_500), ("50ms", 50_000), ("60s", MINUTE), ("2m", 2 * MINUTE), ("90s", 90_000_000)]
+        {
             let duration = Duration::from_micros(micros);
             assert_eq!(format_duration(duration), text);
             assert_eq!(parse_duration(text), Ok(duration));

@@ -19,8 +19,7 @@ impl Variable {
     /// Reads `scope.name` and holds it against HAProxy's rules. Says what is expected instead.
     pub(super) fn check(text: &str, prefix_len: usize) -> Result<Self, String> {
         let variable: Self = text.parse().map_err(|_| EXPECTED.to_owned())?;
-        check_name(variable.scope, prefix_len, variable.name.as_bytes())
-            .map_err(|error| format!("{EXPECTED} ({error})"))?;
+        check_name(variable.scope, prefix_len, variable.name.as_bytes()).map_err(|error| format!("{EXPECTED} ({error})"))?;
         Ok(variable)
     }
 

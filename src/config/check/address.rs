@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use crate::config::limits::MAX_SOCKET_PATH;
 
-/// Whether `text` is `host:port`: a name, an IPv4 address, or an IPv6 address in brackets. Not resolved: that is for when it is used.
+/// Whether `text` is `host:port`: a name, an IPv4 address, or an IPv6 address in brackets. Not resolved: that is for
+/// when it is used.
 pub(super) fn is_host_port(text: &str) -> bool {
     text.rsplit_once(':').is_some_and(|(host, port)| is_host(host) && is_port(port))
 }
@@ -39,7 +40,21 @@ mod tests {
         for good in ["0.0.0.0:9000", "localhost:0", "[::]:9000", "[::1]:65535", "spop-bridge.default.svc:9000", "my_host:1"] {
             assert!(is_host_port(good), "{good}");
         }
-        for bad in ["", "9000", ":9000", "host", "host:", "host:65536", "host:+1", "::1:9000", "[::1]", "[x]:1", "a b:1", "a/b:1", "u@h:1"] {
+        for bad in [
+            "",
+            "9000",
+            ":9000",
+            "host",
+            "host:",
+            "host:65536",
+            "host:+1",
+            "::1:9000",
+            "[::1]",
+            "[x]:1",
+            "a b:1",
+            "a/b:1",
+            "u@h:1",
+        ] {
             assert!(!is_host_port(bad), "{bad}");
         }
     }

@@ -22,7 +22,11 @@ fn backend(name: &str, raw: &raw::Backend, path: &Path, findings: &mut Findings)
     BackendConfig {
         name: name.into(),
         endpoints: endpoints(raw.endpoints.as_deref().unwrap_or_default(), &path.key("endpoints"), findings),
-        connect_timeout: findings.quantity(&path.key("connect_timeout"), raw.connect_timeout.as_deref(), &limits::CONNECT_TIMEOUT),
+        connect_timeout: findings.quantity(
+            &path.key("connect_timeout"),
+            raw.connect_timeout.as_deref(),
+            &limits::CONNECT_TIMEOUT,
+        ),
         metadata: metadata(raw.metadata.as_ref(), &path.key("metadata"), findings),
     }
 }
@@ -81,7 +85,16 @@ fn is_metadata_key(key: &str) -> bool {
 
 fn is_reserved(key: &str) -> bool {
     const RESERVED: [&str; 10] = [
-        "baggage", "connection", "content-length", "content-type", "host", "te", "traceparent", "tracestate", "transfer-encoding", "user-agent",
+        "baggage",
+        "connection",
+        "content-length",
+        "content-type",
+        "host",
+        "te",
+        "traceparent",
+        "tracestate",
+        "transfer-encoding",
+        "user-agent",
     ];
     key.starts_with("grpc-") || RESERVED.contains(&key)
 }

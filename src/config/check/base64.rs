@@ -29,7 +29,15 @@ mod tests {
 
     #[test]
     fn rfc_4648_examples() {
-        let examples = [("", ""), ("Zg==", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9vYg==", "foob"), ("Zm9vYmE=", "fooba"), ("Zm9vYmFy", "foobar")];
+        let examples = [
+            ("", ""),
+            ("Zg==", "f"),
+            ("Zm8=", "fo"),
+            ("Zm9v", "foo"),
+            ("Zm9vYg==", "foob"),
+            ("Zm9vYmE=", "fooba"),
+            ("Zm9vYmFy", "foobar"),
+        ];
         for (text, bytes) in examples {
             assert_eq!(decode(text).as_deref(), Some(bytes.as_bytes()), "{text}");
         }

@@ -28,7 +28,8 @@ pub(super) fn longest_prefix<'a>(listeners: impl IntoIterator<Item = &'a Listene
 fn listener(raw: &raw::Listener, path: &Path, findings: &mut Findings) -> ListenerConfig {
     let bind_text = raw.bind.as_deref().unwrap_or_default();
     let bind = bind(bind_text, raw.unix.as_ref(), path, findings);
-    let ByteSize(max_frame_size) = findings.quantity(&path.key("max_frame_size"), raw.max_frame_size.as_deref(), &limits::MAX_FRAME_SIZE);
+    let ByteSize(max_frame_size) =
+        findings.quantity(&path.key("max_frame_size"), raw.max_frame_size.as_deref(), &limits::MAX_FRAME_SIZE);
     let OrNever(idle_timeout) = findings.quantity(&path.key("idle_timeout"), raw.idle_timeout.as_deref(), &limits::IDLE_TIMEOUT);
     let mut timeout = |key, text: &Option<String>, limit| findings.quantity(&path.key(key), text.as_deref(), limit);
     ListenerConfig {
@@ -55,7 +56,11 @@ fn bind(text: &str, unix: Option<&raw::UnixSocket>, path: &Path, findings: &mut 
     if !is_host_port(text) {
         findings.problems.add(&path.key("bind"), text, "host:port or unix:/path");
     } else if unix.is_some() {
-        findings.problems.add(&path.key("unix"), format_args!("settings of a socket file beside {text}"), "them only beside unix:/path");
+        findings.problems.add(
+            &path.key("unix"),
+            format_args!("settings of a socket file beside {text}"),
+            "them only beside unix:/path",
+        );
     }
     Bind::Tcp(text.to_owned())
 }

@@ -1,6 +1,7 @@
 //! Raw to checked: reads the texts, and holds the parts against each other.
 //!
-//! What is wrong is recorded, and something harmless stands in for it so that the checks go on. The result may only be used if nothing was recorded.
+//! What is wrong is recorded, and something harmless stands in for it so that the checks go on. The result may only be
+//! used if nothing was recorded.
 
 mod actions;
 mod address;
@@ -37,7 +38,8 @@ pub(super) fn check(raw: &raw::Config, findings: &mut Findings) -> Config {
     let status_variable = status_variable(raw, listeners::longest_prefix(&listeners), findings);
     let fallback = Fallback::new(&status_variable, &listeners);
     let on_failure = fallback.check(raw.on_failure.as_ref(), &listeners, &root.key("on_failure"), findings);
-    let context = routes::Context { listeners: &listeners, backends: &backends, ack_margin, fallback: &fallback, on_failure: &on_failure };
+    let context =
+        routes::Context { listeners: &listeners, backends: &backends, ack_margin, fallback: &fallback, on_failure: &on_failure };
     let routes = context.check(raw.routes.as_deref(), &root.key("routes"), findings);
     let drain = drain(raw.drain.as_ref(), &root.key("drain"), findings);
     Config {

@@ -27,7 +27,8 @@ pub(super) struct Context<'a> {
 impl Context<'_> {
     /// The routes of the file, or the one that goes without saying.
     pub(super) fn check(&self, raw: Option<&[raw::Route]>, path: &Path, findings: &mut Findings) -> Vec<RouteConfig> {
-        let assumed = self.backends.first().map(|only| raw::Route { backend: Some(only.name.to_string()), ..raw::Route::default() });
+        let assumed =
+            self.backends.first().map(|only| raw::Route { backend: Some(only.name.to_string()), ..raw::Route::default() });
         if raw.is_none() && self.backends.len() > 1 {
             findings.problems.add(path, "nothing", format_args!("routes to choose between the {} backends", self.backends.len()));
         }
@@ -43,7 +44,8 @@ impl Context<'_> {
     fn route(&self, raw: &raw::Route, name: Arc<str>, path: &Path, findings: &mut Findings) -> RouteConfig {
         let listeners = self.listener_positions(raw.listeners.as_deref().unwrap_or_default(), &path.key("listeners"), findings);
         let from = self.listeners.iter().enumerate().filter(|(index, _)| listeners.is_empty() || listeners.contains(index));
-        let said = self.fallback.check(raw.on_failure.as_ref(), from.map(|(_, listener)| listener), &path.key("on_failure"), findings);
+        let said =
+            self.fallback.check(raw.on_failure.as_ref(), from.map(|(_, listener)| listener), &path.key("on_failure"), findings);
         RouteConfig {
             name,
             messages: raw.messages.as_deref().map_or_else(|| vec![Pattern::new("*")], patterns),
@@ -76,7 +78,11 @@ impl Context<'_> {
         if text.is_some() {
             findings.problems.add(path, found, format_args!("more than ack_margin ({margin})"));
         } else {
-            findings.problems.add(&Path::root().key("ack_margin"), margin, format_args!("less than the routes' default timeout ({found})"));
+            findings.problems.add(
+                &Path::root().key("ack_margin"),
+                margin,
+                format_args!("less than the routes' default timeout ({found})"),
+            );
         }
         timeout
     }

@@ -135,11 +135,13 @@ fn odd_but_valid_files_get_warnings() {
 
 #[test]
 fn routes_without_names_get_different_ones() {
-    let text = format!("{BACKEND}routes:
+    let text = format!(
+        "{BACKEND}routes:
         - {{messages: [x], engines: [one], backend: a}}
         - {{messages: [x], backend: a}}
         - {{messages: [y], backend: a, name: z}}
-        - {{messages: [z], backend: a}}");
+        - {{messages: [z], backend: a}}"
+    );
     let (config, _) = read(&text);
     let names: Vec<_> = config.routes.iter().map(|route| &*route.name).collect();
     assert_eq!(names, ["x", "routes[1]", "z", "routes[3]"]);

@@ -18,7 +18,9 @@ fn unknown_keys() {
     assert_problems("log: {file: x}", &["log.file: found an unknown key, expected format or level"]);
     assert_problems(
         "routes: [{backend: a, on_failure: {unrouted: {}}}]",
-        &["routes[0].on_failure.unrouted: found an unknown key, expected default, internal, invalid_response, overloaded, rejected, timeout or unavailable"],
+        &[
+            "routes[0].on_failure.unrouted: found an unknown key, expected default, internal, invalid_response, overloaded, rejected, timeout or unavailable",
+        ],
     );
 }
 
@@ -29,16 +31,23 @@ fn wrong_types_and_missing_keys() {
     assert_problems("listeners: 9000", &["listeners: found 9000, expected a list with at least one item"]);
     assert_problems("listeners: [{}]", &["listeners[0].bind: found nothing, expected host:port or unix:/path"]);
     assert_problems("listeners: [{bind: 9000}]", &["listeners[0].bind: found 9000, expected host:port or unix:/path"]);
-    assert_problems("listeners: [{bind: 'a:1', unix: {user: 1000}}]", &[
-        "listeners[0].unix: found settings of a socket file beside a:1, expected them only beside unix:/path",
-        "listeners[0].unix.user: found 1000, expected a user's name or number, in quotes",
-    ]);
+    assert_problems(
+        "listeners: [{bind: 'a:1', unix: {user: 1000}}]",
+        &[
+            "listeners[0].unix: found settings of a socket file beside a:1, expected them only beside unix:/path",
+            "listeners[0].unix.user: found 1000, expected a user's name or number, in quotes",
+        ],
+    );
     assert_problems("routes: [{}]", &["routes[0].backend: found nothing, expected the name of a backend"]);
-    assert_problems("routes: [a, 5]", &["routes[0]: found the text a, expected keys and values", "routes[1]: found 5, expected keys and values"]);
+    assert_problems(
+        "routes: [a, 5]",
+        &["routes[0]: found the text a, expected keys and values", "routes[1]: found 5, expected keys and values"],
+    );
     assert_problems("routes:", &["routes: found nothing, expected a list with at least one item"]);
-    assert_problems("routes: [{backend: a, messages: [5]}]", &[
-        "routes[0].messages[0]: found 5, expected text, in quotes if it looks like something else",
-    ]);
+    assert_problems(
+        "routes: [{backend: a, messages: [5]}]",
+        &["routes[0].messages[0]: found 5, expected text, in quotes if it looks like something else"],
+    );
     assert_problems("log: {level: loud}", &["log.level: found loud, expected error, warn, info, debug or trace"]);
     assert_eq!(problems("[]"), ["top level: found an empty list, expected a configuration of spop-bridge"]);
     assert_eq!(problems(""), ["backends: found nothing, expected keys and values, at least one"]);
@@ -50,15 +59,28 @@ fn wrong_types_and_missing_keys() {
 fn units_and_ranges() {
     assert_problems("routes: [{backend: a, timeout: 0ms}]", &["routes[0].timeout: found 0ms, expected 1ms to 60s"]);
     assert_problems("routes: [{backend: a, timeout: 50}]", &["routes[0].timeout: found 50 without a unit, expected 1ms to 60s"]);
-    assert_problems("routes: [{backend: a, timeout: '50'}]", &["routes[0].timeout: found 50 without a unit, expected 1ms to 60s"]);
+    assert_problems(
+        "routes: [{backend: a, timeout: '50'}]",
+        &["routes[0].timeout: found 50 without a unit, expected 1ms to 60s"],
+    );
     assert_problems("routes: [{backend: a, timeout: 1.5s}]", &["routes[0].timeout: found 1.5s, expected 1ms to 60s"]);
     assert_problems("routes: [{backend: a, timeout: never}]", &["routes[0].timeout: found never, expected 1ms to 60s"]);
-    assert_problems("listeners: [{bind: 'a:1', max_frame_size: 16380}]", &[
-        "listeners[0].max_frame_size: found 16380 without a unit, expected 256B to 16MiB",
-    ]);
-    assert_problems("listeners: [{bind: 'a:1', max_frame_size: 1GiB}]", &["listeners[0].max_frame_size: found 1GiB, expected 256B to 16MiB"]);
-    assert_problems("listeners: [{bind: 'a:1', idle_timeout: 0s}]", &["listeners[0].idle_timeout: found 0s, expected never or 1s to 1440m"]);
-    assert_problems("listeners: [{bind: 'a:1', max_in_flight: 0}]", &["listeners[0].max_in_flight: found 0, expected 1 to 65536"]);
+    assert_problems(
+        "listeners: [{bind: 'a:1', max_frame_size: 16380}]",
+        &["listeners[0].max_frame_size: found 16380 without a unit, expected 256B to 16MiB"],
+    );
+    assert_problems(
+        "listeners: [{bind: 'a:1', max_frame_size: 1GiB}]",
+        &["listeners[0].max_frame_size: found 1GiB, expected 256B to 16MiB"],
+    );
+    assert_problems(
+        "listeners: [{bind: 'a:1', idle_timeout: 0s}]",
+        &["listeners[0].idle_timeout: found 0s, expected never or 1s to 1440m"],
+    );
+    assert_problems(
+        "listeners: [{bind: 'a:1', max_in_flight: 0}]",
+        &["listeners[0].max_in_flight: found 0, expected 1 to 65536"],
+    );
     assert_problems("workers: 0", &["workers: found 0, expected 1 to 256"]);
     assert_problems("workers: 1.5", &["workers: found 1.5, expected 1 to 256"]);
     assert_problems("workers: -1", &["workers: found -1, expected 1 to 256"]);
@@ -77,47 +99,69 @@ fn addresses() {
     let mode = |mode: &str| format!("listeners: [{{bind: 'unix:/s', unix: {{mode: {mode}}}}}]");
     for text in ["660", "'0888'", "'07777'", "'66'", "u+rw"] {
         let bare = text.trim_matches('\'');
-        assert_problems(&mode(text), &[&format!(r#"listeners[0].unix.mode: found {bare}, expected permissions in octal, in quotes, such as "0660""#)]);
+        assert_problems(
+            &mode(text),
+            &[&format!(r#"listeners[0].unix.mode: found {bare}, expected permissions in octal, in quotes, such as "0660""#)],
+        );
     }
 }
 
 #[test]
 fn references_and_duplicates() {
     let two = "backends: {decisions: {endpoints: ['http://a:1']}, waf: {endpoints: ['http://b:1']}}\n";
-    assert_eq!(problems(&format!("{two}routes: [{{backend: decision}}]")), ["routes[0].backend: found decision, expected decisions"]);
-    assert_eq!(problems(&format!("{two}routes: [{{backend: auth}}]")), ["routes[0].backend: found auth, expected decisions or waf"]);
+    assert_eq!(
+        problems(&format!("{two}routes: [{{backend: decision}}]")),
+        ["routes[0].backend: found decision, expected decisions"]
+    );
+    assert_eq!(
+        problems(&format!("{two}routes: [{{backend: auth}}]")),
+        ["routes[0].backend: found auth, expected decisions or waf"]
+    );
     assert_eq!(problems(two), ["routes: found nothing, expected routes to choose between the 2 backends"]);
-    assert_problems("listeners: [{name: main, bind: 'a:1'}]\nroutes: [{backend: a, listeners: [other]}]", &[
-        "routes[0].listeners[0]: found other, expected main",
-    ]);
-    assert_problems("listeners: [{bind: 'a:1'}, {bind: 'a:1'}, {name: 'a:1', bind: 'b:1'}]", &[
-        "listeners[1].bind: found a:1, expected an address other than that of listeners[0]",
-        "listeners[2].name: found a:1, expected a name other than that of listeners[0]",
-    ]);
-    assert_problems("routes: [{name: x, messages: [a], backend: a}, {name: x, messages: [b], backend: a}]", &[
-        "routes[1].name: found x, expected a name that no other route has",
-    ]);
-    assert_eq!(problems("backends: {a: {endpoints: ['http://a:1', 'http://a:1/']}}"), [
-        "backends.a.endpoints[1]: found http://a:1/, expected each endpoint once",
-    ]);
-    assert_eq!(problems("backends: {a b: {endpoints: ['http://a:1']}}"), [
-        r#"backends["a b"]: found a b, expected a name of 1 to 128 letters, digits, _, . and -"#,
-    ]);
+    assert_problems(
+        "listeners: [{name: main, bind: 'a:1'}]\nroutes: [{backend: a, listeners: [other]}]",
+        &["routes[0].listeners[0]: found other, expected main"],
+    );
+    assert_problems(
+        "listeners: [{bind: 'a:1'}, {bind: 'a:1'}, {name: 'a:1', bind: 'b:1'}]",
+        &[
+            "listeners[1].bind: found a:1, expected an address other than that of listeners[0]",
+            "listeners[2].name: found a:1, expected a name other than that of listeners[0]",
+        ],
+    );
+    assert_problems(
+        "routes: [{name: x, messages: [a], backend: a}, {name: x, messages: [b], backend: a}]",
+        &["routes[1].name: found x, expected a name that no other route has"],
+    );
+    assert_eq!(
+        problems("backends: {a: {endpoints: ['http://a:1', 'http://a:1/']}}"),
+        ["backends.a.endpoints[1]: found http://a:1/, expected each endpoint once",]
+    );
+    assert_eq!(
+        problems("backends: {a b: {endpoints: ['http://a:1']}}"),
+        [r#"backends["a b"]: found a b, expected a name of 1 to 128 letters, digits, _, . and -"#,]
+    );
 }
 
 #[test]
 fn impossible_combinations() {
-    assert_problems("listeners: [{bind: 'a:1', unix: {mode: '0600'}}]", &[
-        "listeners[0].unix: found settings of a socket file beside a:1, expected them only beside unix:/path",
-    ]);
-    assert_problems("ack_margin: 5ms\nroutes: [{backend: a, timeout: 5ms}]", &["routes[0].timeout: found 5ms, expected more than ack_margin (5ms)"]);
+    assert_problems(
+        "listeners: [{bind: 'a:1', unix: {mode: '0600'}}]",
+        &["listeners[0].unix: found settings of a socket file beside a:1, expected them only beside unix:/path"],
+    );
+    assert_problems(
+        "ack_margin: 5ms\nroutes: [{backend: a, timeout: 5ms}]",
+        &["routes[0].timeout: found 5ms, expected more than ack_margin (5ms)"],
+    );
     assert_problems("ack_margin: 50ms", &["ack_margin: found 50ms, expected less than the routes' default timeout (50ms)"]);
-    assert_problems("routes: [{backend: a}, {messages: [x], backend: a}]", &[
-        "routes[1]: found a route that comes after routes[0] and gets nothing, expected it before routes[0]",
-    ]);
-    assert_problems("routes: [{messages: ['w*', x], engines: [e], backend: a}, {messages: [waf, x], engines: [e], backend: a}]", &[
-        "routes[1]: found a route that comes after routes[0] and gets nothing, expected it before routes[0]",
-    ]);
+    assert_problems(
+        "routes: [{backend: a}, {messages: [x], backend: a}]",
+        &["routes[1]: found a route that comes after routes[0] and gets nothing, expected it before routes[0]"],
+    );
+    assert_problems(
+        "routes: [{messages: ['w*', x], engines: [e], backend: a}, {messages: [waf, x], engines: [e], backend: a}]",
+        &["routes[1]: found a route that comes after routes[0] and gets nothing, expected it before routes[0]"],
+    );
 }
 
 #[test]
@@ -125,24 +169,38 @@ fn variables() {
     let set = |name: &str| format!("on_failure: {{default: {{set: {{{name}: 1}}}}}}");
     let expected = "scope.name with the scope proc, sess, txn, req or res";
     assert_problems(&set("allow"), &[&format!("on_failure.default.set.allow: found allow, expected {expected}")]);
-    assert_problems(&set("var.allow"), &[&format!(r#"on_failure.default.set["var.allow"]: found var.allow, expected {expected}"#)]);
-    assert_problems(&set("txn.a-b"), &[&format!(
-        r#"on_failure.default.set["txn.a-b"]: found txn.a-b, expected {expected} (variable name holds byte 0x2d, expected letters, digits, '_' or '.')"#
-    )]);
+    assert_problems(
+        &set("var.allow"),
+        &[&format!(r#"on_failure.default.set["var.allow"]: found var.allow, expected {expected}"#)],
+    );
+    assert_problems(
+        &set("txn.a-b"),
+        &[&format!(
+            r#"on_failure.default.set["txn.a-b"]: found txn.a-b, expected {expected} (variable name holds byte 0x2d, expected letters, digits, '_' or '.')"#
+        )],
+    );
     assert_problems("status_variable: bridge_status", &[&format!("status_variable: found bridge_status, expected {expected}")]);
-    assert_problems("listeners: [{bind: 'a:1', var_prefix: a-b}]", &["listeners[0].var_prefix: found a-b, expected letters, digits, _ and ., at most 57 bytes"]);
+    assert_problems(
+        "listeners: [{bind: 'a:1', var_prefix: a-b}]",
+        &["listeners[0].var_prefix: found a-b, expected letters, digits, _ and ., at most 57 bytes"],
+    );
 }
 
 #[test]
 fn d19_the_prefix_of_the_listeners_counts() {
     let name = format!("txn.{}", "n".repeat(43));
     let line = format!("on_failure: {{default: {{unset: [{name}]}}}}");
-    let long = |bytes: usize| format!(
-        "on_failure.default.unset[0]: found {name}, expected scope.name with the scope proc, sess, txn, req or res (variable name takes {bytes} bytes with its scope and prefix, at most 63 are possible)"
-    );
+    let long = |bytes: usize| {
+        format!(
+            "on_failure.default.unset[0]: found {name}, expected scope.name with the scope proc, sess, txn, req or res (variable name takes {bytes} bytes with its scope and prefix, at most 63 are possible)"
+        )
+    };
     // Without being told: 16 bytes are kept free.
     assert_problems(&line, &[&long(64)]);
-    assert_problems(&format!("{line}\nlisteners: [{{bind: 'a:1', var_prefix: br}}, {{bind: 'b:1', var_prefix: {}}}]", "p".repeat(17)), &[&long(65)]);
+    assert_problems(
+        &format!("{line}\nlisteners: [{{bind: 'a:1', var_prefix: br}}, {{bind: 'b:1', var_prefix: {}}}]", "p".repeat(17)),
+        &[&long(65)],
+    );
     let fits = format!("{BACKEND}{line}\nlisteners: [{{bind: 'a:1', var_prefix: br}}]");
     assert!(Config::from_yaml(&fits, "test.yaml", &env).is_ok());
 }
@@ -160,25 +218,38 @@ fn fallback_values() {
     assert_problems(&set("9223372036854775808"), &[&line(": found 9223372036854775808", any)]);
     assert_problems(&set("[]"), &[&line(": found an empty list", any)]);
     assert_problems(&set("{}"), &[&line(": found no keys", any)]);
-    assert_problems("on_failure: {default: {set: {txn.a: 1}, unset: [txn.b, txn.a, txn.b]}}", &[
-        "on_failure.default.unset[1]: found txn.a, expected each variable once in set and unset",
-        "on_failure.default.unset[2]: found txn.b, expected each variable once in set and unset",
-    ]);
-    assert_problems("on_failure: {default: {set: {txn.bridge_status: 1}}}", &[
-        r#"on_failure.default.set["txn.bridge_status"]: found txn.bridge_status, expected another variable: the bridge sets status_variable itself"#,
-    ]);
-    assert_problems(&set(&"x".repeat(9_000)), &["on_failure.timeout: found actions of 9009 bytes, expected at most 8000 bytes, which fit into one frame"]);
+    assert_problems(
+        "on_failure: {default: {set: {txn.a: 1}, unset: [txn.b, txn.a, txn.b]}}",
+        &[
+            "on_failure.default.unset[1]: found txn.a, expected each variable once in set and unset",
+            "on_failure.default.unset[2]: found txn.b, expected each variable once in set and unset",
+        ],
+    );
+    assert_problems(
+        "on_failure: {default: {set: {txn.bridge_status: 1}}}",
+        &[
+            r#"on_failure.default.set["txn.bridge_status"]: found txn.bridge_status, expected another variable: the bridge sets status_variable itself"#,
+        ],
+    );
+    assert_problems(
+        &set(&"x".repeat(9_000)),
+        &["on_failure.timeout: found actions of 9009 bytes, expected at most 8000 bytes, which fit into one frame"],
+    );
 }
 
 #[test]
 fn metadata_is_checked_but_its_values_are_not_repeated() {
     let with = |metadata: &str| problems(&format!("backends: {{a: {{endpoints: ['http://a:1'], metadata: {{{metadata}}}}}}}"));
-    assert_eq!(with("x-token: 12345"), [
-        "backends.a.metadata.x-token: found a value that is not text, expected text, in quotes if it looks like something else",
-    ]);
-    assert_eq!(with("x-token: 'säcret'"), [
-        "backends.a.metadata.x-token: found a value that HTTP cannot carry, expected printable ASCII, without spaces at the ends",
-    ]);
+    assert_eq!(
+        with("x-token: 12345"),
+        ["backends.a.metadata.x-token: found a value that is not text, expected text, in quotes if it looks like something else",]
+    );
+    assert_eq!(
+        with("x-token: 'säcret'"),
+        [
+            "backends.a.metadata.x-token: found a value that HTTP cannot carry, expected printable ASCII, without spaces at the ends",
+        ]
+    );
     let key = "a key of lower-case letters, digits, _, . and -, not ending in -bin";
     assert_eq!(with("X-Token: secret"), [format!("backends.a.metadata.X-Token: found X-Token, expected {key}")]);
     assert_eq!(with("trace-bin: secret"), [format!("backends.a.metadata.trace-bin: found trace-bin, expected {key}")]);
@@ -189,9 +260,15 @@ fn metadata_is_checked_but_its_values_are_not_repeated() {
 
 #[test]
 fn the_environment() {
-    assert_problems("status_variable: '${NOPE}'", &["status_variable: found ${NOPE}, which is not set, expected NOPE in the environment, or ${NOPE:-default}"]);
+    assert_problems(
+        "status_variable: '${NOPE}'",
+        &["status_variable: found ${NOPE}, which is not set, expected NOPE in the environment, or ${NOPE:-default}"],
+    );
     assert_problems("workers: '${DECISIONS_HOST}'", &["workers: found the text decisions, expected 1 to 256"]);
-    assert_problems("routes: [{backend: a, timeout: $5}]", &["routes[0].timeout: found a $ that starts no ${NAME}, expected $$ for a literal $"]);
+    assert_problems(
+        "routes: [{backend: a, timeout: $5}]",
+        &["routes[0].timeout: found a $ that starts no ${NAME}, expected $$ for a literal $"],
+    );
 }
 
 #[test]
@@ -230,7 +307,8 @@ fn no_key_of_a_right_file_may_hold_something_of_another_type() {
     for (index, line) in lines.iter().enumerate() {
         let Some((key, _)) = line.split_once(": ") else { continue };
         let broken = format!("{key}: [[]]");
-        let text = lines.iter().enumerate().map(|(at, line)| if at == index { &broken } else { *line }).collect::<Vec<_>>().join("\n");
+        let text =
+            lines.iter().enumerate().map(|(at, line)| if at == index { &broken } else { *line }).collect::<Vec<_>>().join("\n");
         assert!(!problems(&text).is_empty(), "{text}");
     }
 }

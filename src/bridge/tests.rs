@@ -1,0 +1,397 @@
+//! One-pass translation against the generated types, and the bridge against scripted backends.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use prost::Message as _;
+
+use super::response::{ActionProblem, Limits, ResponseError};
+use super::*;
+use crate::pb::v1::{self as pb, action, value};
+use crate::spop::action::check_name;
+use crate::spop::{Action, Decoder, NotifyEncoder, Peer, VarScope};
+
+const ROOMY: Limits = Limits { prefix_length: 16, room: 1 << 20 };
+
+#[derive(Clone, Debug)]
+enum Value {
+    Plain(TypedData<'static>),
+    String(Vec<u8>),
+    Binary(Vec<u8>),
+}
+
+impl Value {
+    fn typed_data(&self) -> TypedData<'_> {
+        match self {
+            Self::Plain(value) => *value,
+            Self::String(bytes) => TypedData::String(bytes),
+            Self::Binary(bytes) => TypedData::Binary(bytes),
+        }
+    }
+
+    /// What a service must see, written out once more by hand.
+    fn expected(&self) -> pb::Value {
+        let mut raw_string = Bytes::new();
+        let kind = match self {
+            Self::Plain(TypedData::Null) => value::Kind::Null(0),
+            Self::Plain(TypedData::Bool(value)) => value::Kind::Bool(*value),
+            Self::Plain(TypedData::Int32(value)) => value::Kind::Int64((*value).into()),
+            Self::Plain(TypedData::Uint32(value)) => value::Kind::Uint64((*value).into()),
+            Self::Plain(TypedData::Int64(value)) => value::Kind::Int64(*value),
+            Self::Plain(TypedData::Uint64(value)) => value::Kind::Uint64(*value),
+            Self::Plain(TypedData::Ipv4(value)) => value::Kind::Ipv4(Bytes::copy_from_slice(&value.octets())),
+            Self::Plain(TypedData::Ipv6(value)) => value::Kind::Ipv6(Bytes::copy_from_slice(&value.octets())),
+            Self::Plain(TypedData::String(_) | TypedData::Binary(_)) => unreachable!("these own their bytes"),
+            Self::String(bytes) => {
+                if std::str::from_utf8(bytes).is_err() {
+                    raw_string = bytes.clone().into();
+                }
+                value::Kind::String(String::from_utf8_lossy(bytes).into_owned())
+            }
+            Self::Binary(bytes) => value::Kind::Bytes(bytes.clone().into()),
+        };
+        pb::Value { kind: Some(kind), raw_string }
+    }
+}
+
+fn values() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Plain(TypedData::Null)),
+        any::<bool>().prop_map(|value| Value::Plain(TypedData::Bool(value))),
+        any::<i32>().prop_map(|value| Value::Plain(TypedData::Int32(value))),
+        any::<u32>().prop_map(|value| Value::Plain(TypedData::Uint32(value))),
+        any::<i64>().prop_map(|value| Value::Plain(TypedData::Int64(value))),
+        any::<u64>().prop_map(|value| Value::Plain(TypedData::Uint64(value))),
+        any::<[u8; 4]>().prop_map(|value| Value::Plain(TypedData::Ipv4(value.into()))),
+        any::<[u8; 16]>().prop_map(|value| Value::Plain(TypedData::Ipv6(value.into()))),
+        vec(any::<u8>(), 0..300).prop_map(Value::String),
+        ".{0,100}".prop_map(|text| Value::String(text.into_bytes())),
+        vec(any::<u8>(), 0..300).prop_map(Value::Binary),
+    ]
+}
+
+type Messages = Vec<(Vec<u8>, Vec<(Vec<u8>, Value)>)>;
+
+fn messages() -> impl Strategy<Value = Messages> {
+    let names = || prop_oneof!["[a-z-]{0,12}".prop_map(String::into_bytes), vec(any::<u8>(), 0..12)];
+    vec((names(), vec((names(), values()), 0..6)), 0..4)
+}
+
+fn notify(stream_id: u64, messages: &Messages, max_frame_size: u32) -> Notify {
+    let encoder = messages.iter().fold(NotifyEncoder::new(stream_id, 1), |encoder, (name, args)| {
+        let args: Vec<_> = args.iter().map(|(name, value)| (name, value.typed_data())).collect();
+        encoder.message(name, &args)
+    });
+    let mut wire = BytesMut::new();
+    encoder.encode(&mut wire).unwrap();
+    let frame = Decoder::new(1 << 24).decode(&mut wire).unwrap().unwrap();
+    let peer = Peer { engine_id: "engine".into(), listener: "main".into(), address: "192.0.2.1:4000".into() };
+    Notify::decode(frame, Arc::new(peer), Instant::now(), max_frame_size).unwrap()
+}
+
+proptest! {
+    #[test]
+    fn requests_equal_the_generated_types(stream_id: u64, messages in messages(), wanted: u8) {
+        let wanted = |position: usize| wanted & (1 << position) != 0;
+        let request = request::encode(&notify(stream_id, &messages, 16_380), wanted);
+        let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+        let expected = pb::DecideRequest {
+            origin: Some(pb::Origin {
+                engine_id: "engine".to_owned(),
+                listener: "main".to_owned(),
+                stream_id,
+                frame_id: 1,
+                peer_address: "192.0.2.1:4000".to_owned(),
+            }),
+            messages: messages.iter().enumerate().filter(|(position, _)| wanted(*position)).map(|(_, (name, args))| pb::Message {
+                name: text(name),
+                args: args.iter().map(|(name, value)| pb::Arg { name: text(name), value: Some(value.expected()) }).collect(),
+            }).collect(),
+        };
+        prop_assert_eq!(pb::DecideRequest::decode(request.clone()).unwrap(), expected.clone());
+        // Not only the same meaning: nobody could tell the two apart.
+        prop_assert_eq!(request, Bytes::from(expected.encode_to_vec()));
+    }
+
+    #[test]
+    fn responses_mean_what_the_generated_types_say(actions in vec(pb_actions(), 0..6)) {
+        let response = pb::DecideResponse { actions };
+        let decoded = response::decode(&response.encode_to_vec(), ROOMY);
+        match expected_actions(&response) {
+            Some(expected) => prop_assert_eq!(decoded.unwrap(), expected),
+            None => prop_assert!(matches!(decoded, Err(ResponseError::Action { .. })), "{:?}", decoded),
+        }
+    }
+
+    /// Fields in any order, repeated, unknown, of the wrong type, cut short: what prost takes we take, with the same meaning, and
+    /// what it refuses we refuse.
+    #[test]
+    fn odd_bytes_mean_what_they_mean_to_prost(bytes in odd_messages(3)) {
+        let ours = response::decode(&bytes, ROOMY);
+        match pb::DecideResponse::decode(bytes.as_slice()) {
+            Err(_) => prop_assert!(ours.is_err(), "{:?}", ours),
+            Ok(theirs) => match (ours, expected_actions(&theirs)) {
+                (Ok(ours), Some(expected)) => prop_assert_eq!(ours, expected),
+                (Err(ResponseError::Action { .. }), None) => {}
+                // An action that cannot be carried out may hide bytes behind it that are no protobuf.
+                (ours, expected) => prop_assert!(false, "{:?} against {:?}", ours, expected),
+            },
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_decoded_or_refused(bytes in vec(any::<u8>(), 0..200)) {
+        let _ = response::decode(&bytes, ROOMY);
+    }
+}
+
+fn pb_values() -> impl Strategy<Value = pb::Value> {
+    let bytes = |lengths: std::ops::Range<usize>| vec(any::<u8>(), lengths).prop_map(Bytes::from);
+    let kind = prop_oneof![
+        Just(value::Kind::Null(0)),
+        any::<bool>().prop_map(value::Kind::Bool),
+        any::<i64>().prop_map(value::Kind::Int64),
+        any::<u64>().prop_map(value::Kind::Uint64),
+        bytes(4..5).prop_map(value::Kind::Ipv4),
+        bytes(3..6).prop_map(value::Kind::Ipv4),
+        bytes(16..17).prop_map(value::Kind::Ipv6),
+        ".{0,40}".prop_map(value::Kind::String),
+        bytes(0..200).prop_map(value::Kind::Bytes),
+    ];
+    let raw_string = prop_oneof![3 => Just(Bytes::new()), 1 => bytes(1..20)];
+    (option::weighted(0.95, kind), raw_string).prop_map(|(kind, raw_string)| pb::Value { kind, raw_string })
+}
+
+fn pb_actions() -> impl Strategy<Value = pb::Action> {
+    let scope = || prop_oneof![9 => 0..=5, 1 => any::<i32>()];
+    let name = || prop_oneof![9 => "[a-zA-Z0-9_.]{1,42}", 1 => ".{0,50}"];
+    let set = (scope(), name(), option::weighted(0.95, pb_values()))
+        .prop_map(|(scope, name, value)| action::Action::SetVar(pb::SetVar { scope, name, value }));
+    let unset = (scope(), name()).prop_map(|(scope, name)| action::Action::UnsetVar(pb::UnsetVar { scope, name }));
+    option::weighted(0.98, prop_oneof![3 => set, 1 => unset]).prop_map(|action| pb::Action { action })
+}
+
+/// What a response means, read from the generated types; `None` if it must be refused.
+fn expected_actions(response: &pb::DecideResponse) -> Option<Actions> {
+    let scope_of = |number: i32| {
+        Some(match pb::VarScope::try_from(number).ok()? {
+            pb::VarScope::Unspecified | pb::VarScope::Transaction => VarScope::Transaction,
+            pb::VarScope::Process => VarScope::Process,
+            pb::VarScope::Session => VarScope::Session,
+            pb::VarScope::Request => VarScope::Request,
+            pb::VarScope::Response => VarScope::Response,
+        })
+    };
+    let mut actions = Actions::new();
+    for action in &response.actions {
+        let (number, name) = match action.action.as_ref()? {
+            action::Action::SetVar(set) => (set.scope, &set.name),
+            action::Action::UnsetVar(unset) => (unset.scope, &unset.name),
+        };
+        let scope = scope_of(number)?;
+        check_name(scope, ROOMY.prefix_length, name.as_bytes()).ok()?;
+        let action::Action::SetVar(set) = action.action.as_ref()? else {
+            actions.unset_var(scope, name).unwrap();
+            continue;
+        };
+        let value = set.value.as_ref()?;
+        let typed = match value.kind.as_ref() {
+            _ if !value.raw_string.is_empty() => TypedData::String(&value.raw_string),
+            None => return None,
+            Some(value::Kind::Null(_)) => TypedData::Null,
+            Some(value::Kind::Bool(value)) => TypedData::Bool(*value),
+            Some(value::Kind::Int64(value)) => TypedData::Int64(*value),
+            Some(value::Kind::Uint64(value)) => TypedData::Uint64(*value),
+            Some(value::Kind::Ipv4(value)) => TypedData::Ipv4(<[u8; 4]>::try_from(&value[..]).ok()?.into()),
+            Some(value::Kind::Ipv6(value)) => TypedData::Ipv6(<[u8; 16]>::try_from(&value[..]).ok()?.into()),
+            Some(value::Kind::String(value)) => TypedData::String(value.as_bytes()),
+            Some(value::Kind::Bytes(value)) => TypedData::Binary(value),
+        };
+        actions.set_var(scope, name, typed).unwrap();
+    }
+    Some(actions)
+}
+
+/// Bytes that look like messages nested `depth` deep, with field numbers that the contract uses.
+fn odd_messages(depth: u32) -> BoxedStrategy<Vec<u8>> {
+    let scalar = (1_u8..=10, any::<u16>()).prop_map(|(number, value)| {
+        let mut field = vec![number << 3];
+        prost::encoding::encode_varint(value.into(), &mut field);
+        field
+    });
+    let fixed = (1_u8..=10, any::<bool>(), any::<[u8; 8]>())
+        .prop_map(|(number, wide, bytes)| [&[number << 3 | if wide { 1 } else { 5 }], &bytes[..if wide { 8 } else { 4 }]].concat());
+    let length = |content: BoxedStrategy<Vec<u8>>| {
+        (1_u8..=10, content).prop_map(|(number, content)| {
+            let mut field = vec![number << 3 | 2];
+            prost::encoding::encode_varint(content.len() as u64, &mut field);
+            field.extend(content);
+            field
+        })
+    };
+    let text = length(prop_oneof!["[a-z]{1,8}".prop_map(String::into_bytes), vec(any::<u8>(), 0..20)].boxed());
+    let field = if depth == 0 {
+        prop_oneof![scalar, fixed, text].boxed()
+    } else {
+        prop_oneof![1 => scalar, 1 => fixed, 1 => text, 6 => length(odd_messages(depth - 1))].boxed()
+    };
+    let cut = prop_oneof![19 => Just(usize::MAX), 1 => 0_usize..40];
+    (vec(field, 0..5), cut)
+        .prop_map(|(fields, cut)| {
+            let mut message = fields.concat();
+            message.truncate(cut);
+            message
+        })
+        .boxed()
+}
+
+#[test]
+fn problems_name_the_action() {
+    let response = |actions: Vec<pb::Action>| response::decode(&pb::DecideResponse { actions }.encode_to_vec(), ROOMY).unwrap_err();
+    let set = |scope, name: &str, value| {
+        let variable = pb::SetVar { scope, name: name.to_owned(), value: Some(pb::Value { kind: Some(value), ..pb::Value::default() }) };
+        pb::Action { action: Some(action::Action::SetVar(variable)) }
+    };
+    let good = || set(3, "ok", value::Kind::Bool(true));
+    let error = response(vec![good(), set(3, "not-allowed", value::Kind::Bool(true))]);
+    assert!(error.to_string().starts_with("actions[1]: "), "{error}");
+    // d19: txn. + 16 reserved for the prefix + . + name
+    assert!(response::decode(&pb::DecideResponse { actions: vec![set(3, &"n".repeat(42), value::Kind::Bool(true))] }.encode_to_vec(), ROOMY).is_ok());
+    let error = response(vec![set(3, &"n".repeat(43), value::Kind::Bool(true))]);
+    assert!(matches!(error, ResponseError::Action { problem: ActionProblem::Name(_), .. }), "{error}");
+    let error = response(vec![set(6, "scope", value::Kind::Bool(true))]);
+    assert_eq!(error.to_string(), "actions[0]: scope 6 is not a VarScope");
+    let error = response(vec![set(3, "ip", value::Kind::Ipv4(Bytes::from_static(&[1, 2, 3])))]);
+    assert_eq!(error.to_string(), "actions[0]: an ipv4 has 3 bytes, expected 4");
+    let error = response::decode(&pb::DecideResponse { actions: vec![good()] }.encode_to_vec(), Limits { room: 5, ..ROOMY }).unwrap_err();
+    assert!(matches!(error, ResponseError::TooBig { .. }), "{error}");
+}
+
+/// Backends that answer by a table and keep what they were asked.
+#[derive(Debug, Default)]
+struct Scripted {
+    answers: HashMap<usize, Result<pb::DecideResponse, CallError>>,
+    asked: Mutex<Vec<(usize, pb::DecideRequest, Duration)>>,
+}
+
+impl Decide for Arc<Scripted> {
+    async fn decide(&self, backend: usize, request: Bytes, deadline: Deadline) -> Result<Bytes, CallError> {
+        let request = pb::DecideRequest::decode(request).unwrap();
+        self.asked.lock().unwrap().push((backend, request, deadline.budget(Instant::now())));
+        self.answers[&backend].clone().map(|response| response.encode_to_vec().into())
+    }
+}
+
+fn set_bool(name: &str) -> pb::DecideResponse {
+    let value = Some(pb::Value { kind: Some(value::Kind::Bool(true)), ..pb::Value::default() });
+    let variable = pb::SetVar { scope: 3, name: name.to_owned(), value };
+    pb::DecideResponse { actions: vec![pb::Action { action: Some(action::Action::SetVar(variable)) }] }
+}
+
+const CONFIG: &str = "
+listeners: [{name: main, bind: '127.0.0.1:0'}]
+backends:
+  one: {endpoints: ['http://127.0.0.1:1']}
+  two: {endpoints: ['http://127.0.0.1:2']}
+routes:
+  - {messages: [one, 'glob-*'], backend: one, timeout: 80ms, timeout_arg: ms, on_failure: {default: {set: {txn.one_failed: true}}}}
+  - {messages: [two], backend: two, timeout: 1s, on_failure: {overloaded: {set: {txn.two_overloaded: true}}}}
+  - {messages: [elsewhere], listeners: [main], engines: [other-engine], backend: two}
+on_failure: {default: {set: {txn.failed: true}}}
+";
+
+async fn answer(
+    names: &[&str],
+    answers: impl IntoIterator<Item = (usize, Result<pb::DecideResponse, CallError>)>,
+) -> (Vec<String>, Vec<(usize, pb::DecideRequest, Duration)>) {
+    let messages: Messages = names.iter().map(|name| (name.as_bytes().to_vec(), Vec::new())).collect();
+    answer_to(notify(1, &messages, 16_380), answers).await
+}
+
+async fn answer_to(
+    notify: Notify,
+    answers: impl IntoIterator<Item = (usize, Result<pb::DecideResponse, CallError>)>,
+) -> (Vec<String>, Vec<(usize, pb::DecideRequest, Duration)>) {
+    let (config, _) = Config::from_yaml(CONFIG, "test", &|_| None).unwrap();
+    let scripted = Arc::new(Scripted { answers: answers.into_iter().collect(), asked: Mutex::default() });
+    let mut bridge = Bridge::new(Arc::new(config), Arc::clone(&scripted));
+    let Ok(actions) = bridge.call(notify).await;
+    let shown = actions.iter().map(|action| match action {
+        Action::SetVar { name, value: TypedData::String(text), .. } => {
+            format!("{}={}", String::from_utf8_lossy(name), String::from_utf8_lossy(text))
+        }
+        Action::SetVar { name, .. } | Action::UnsetVar { name, .. } => String::from_utf8_lossy(name).into_owned(),
+    });
+    let shown = shown.collect();
+    let asked = std::mem::take(&mut *scripted.asked.lock().unwrap());
+    (shown, asked)
+}
+
+#[tokio::test]
+async fn d17_messages_fan_out_and_their_actions_merge_in_message_order() {
+    let answers = || [(0, Ok(set_bool("from_one"))), (1, Ok(set_bool("from_two")))];
+    let (actions, asked) = answer(&["two", "one", "two", "glob-x"], answers()).await;
+    assert_eq!(actions, ["from_two", "from_one"]);
+    let names = |request: &pb::DecideRequest| request.messages.iter().map(|message| message.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&asked[0].1), ["two", "two"]);
+    assert_eq!(names(&asked[1].1), ["one", "glob-x"]);
+}
+
+#[tokio::test]
+async fn a_branch_that_fails_leaves_the_others_alone() {
+    let timeout = || Err(CallError::Timeout);
+    let (actions, _) = answer(&["one", "two", "nowhere"], [(0, timeout()), (1, Ok(set_bool("from_two")))]).await;
+    assert_eq!(actions, ["one_failed", "from_two", "failed", "bridge_status=timeout"]);
+    let status = |code| Err(CallError::Status { endpoint: "x".into(), code, message: String::new() });
+    let (actions, _) = answer(&["two"], [(1, status(tonic::Code::ResourceExhausted))]).await;
+    assert_eq!(actions, ["two_overloaded", "bridge_status=overloaded"]);
+    let (actions, _) = answer(&["two"], [(1, status(tonic::Code::PermissionDenied))]).await;
+    assert_eq!(actions, ["failed", "bridge_status=rejected"]);
+    let (actions, _) = answer(&["two"], [(1, Ok(set_bool("bad name")))]).await;
+    assert_eq!(actions, ["failed", "bridge_status=invalid_response"]);
+}
+
+#[tokio::test]
+async fn d15_d16_an_ack_is_never_empty() {
+    assert_eq!(answer(&[], []).await.0, ["bridge_status=ok"]);
+    assert_eq!(answer(&["one"], [(0, Ok(pb::DecideResponse::default()))]).await.0, ["bridge_status=ok"]);
+}
+
+#[tokio::test]
+async fn routes_match_by_engine_too() {
+    assert_eq!(answer(&["elsewhere"], []).await.0, ["failed", "bridge_status=unrouted"]);
+}
+
+#[tokio::test]
+async fn an_arg_shortens_the_timeout() {
+    for (arg, expected) in [
+        (TypedData::Int64(20), 19),
+        (TypedData::Int64(5_000), 79),
+        (TypedData::Null, 79),
+        (TypedData::Int64(0), 0),
+        (TypedData::Int64(-1), 0),
+    ] {
+        let messages = vec![(b"one".to_vec(), vec![(b"ms".to_vec(), Value::Plain(arg))])];
+        let (_, asked) = answer_to(notify(1, &messages, 16_380), [(0, Ok(set_bool("x")))]).await;
+        assert!(asked[0].2 <= Duration::from_millis(expected), "{arg:?}: {:?}", asked[0].2);
+        assert_eq!(expected == 0, asked[0].2.is_zero(), "{arg:?}: {:?}", asked[0].2);
+    }
+}
+
+#[tokio::test]
+async fn actions_that_do_not_fit_together_are_left_out_branch_by_branch() {
+    let messages: Messages = [b"one", b"two"].map(|name| (name.to_vec(), Vec::new())).to_vec();
+    let long = |prefix: &str| {
+        let mut response = set_bool(&format!("{prefix}{}", "n".repeat(38)));
+        response.actions = vec![response.actions.remove(0); 4];
+        response
+    };
+    let (actions, _) = answer_to(notify(1, &messages, 256), [(0, Ok(long("a"))), (1, Ok(long("b")))]).await;
+    assert_eq!(actions.len(), 4 + 2, "{actions:?}");
+    assert_eq!(actions[4..], ["failed", "bridge_status=invalid_response"]);
+}

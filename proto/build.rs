@@ -1,6 +1,7 @@
 //! Generates the types of the contract, and client and server code around them, into `OUT_DIR`.
 //!
-//! protox compiles the `.proto` files in Rust, so that nobody who builds this package needs `protoc`. `src/pb.rs` includes the result.
+//! protox compiles the `.proto` files in Rust, so that nobody who builds this package needs `protoc`. `src/pb.rs`
+//! includes the result.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");

@@ -4,9 +4,13 @@
 //! What SPOP allows is the session's business; here are bytes, time and the order of the end:
 //!
 //! ```text
-//! Serving ──fault, DISCONNECT, drain──▶ Finishing ──nothing in flight──▶ Flushing ──written──▶ Lingering ──EOF──▶ gone
-//!    └──────────────── health check answered ───────────────────────────────▲
+//! Serving ──fault, DISCONNECT──▶ Finishing ──nothing in flight──▶ Flushing ──written──▶ Lingering ──EOF──▶ gone
+//!    ├──────────────── health check answered ───────────────────────▲
+//!    └──────────────── draining, a quiet moment ────────────────────▲
 //! ```
+//!
+//! While the agent drains, a connection is served until there is a moment with nothing in flight and nothing to read: HAProxy up to
+//! 3.0 goes on using the connections that it has, and what it had sent into a closing one would be lost.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -67,6 +71,8 @@ pub(super) struct Connection<S, P: Process> {
     fault: Option<ConnectionError>,
     drain: Drain,
     stop: StopSignal,
+    /// The connection ends at the next quiet moment.
+    leaving: bool,
     timer: Timer,
     accepted: Instant,
     /// The last NOTIFY, ACK or HELLO.
@@ -97,6 +103,7 @@ where
             stage: Stage::Serving,
             fault: None,
             stop: stop_signal(&drain, Phase::Draining),
+            leaving: false,
             drain,
             timer: Timer::new(now),
             accepted: now,
@@ -149,6 +156,10 @@ where
                     Poll::Pending => false,
                 },
             };
+            if !progress && self.is_quiet() && self.leaving {
+                self.finish(StatusCode::NORMAL, "draining");
+                continue;
+            }
             if !progress {
                 match ready!(self.poll_timeout(cx)) {
                     Timeout::Handshake => self.refuse(ConnectionError::HandshakeTimeout),
@@ -235,8 +246,6 @@ where
                 event::HealthChecked { listener, peer, ready }.record();
                 self.stage = Stage::Flushing;
             }
-            // The answer, an AGENT-DISCONNECT, is in the output.
-            Ok(Event::Refused) => self.stage = Stage::Flushing,
             Ok(Event::Aborted { stream_id, frame_id }) => self.cancel(stream_id, frame_id),
             // d23: the ACKs first, then our own DISCONNECT, then close.
             Ok(Event::Disconnected(_)) => self.finish(StatusCode::NORMAL, ""),
@@ -334,11 +343,14 @@ where
         }
     }
 
+    /// Nothing is in flight, half read or half written.
+    fn is_quiet(&self) -> bool {
+        matches!(self.stage, Stage::Serving) && self.jobs.is_empty() && self.input.is_empty() && self.output.is_empty()
+    }
+
     fn poll_stop(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(phase) = self.stop.as_mut().poll(cx) {
-            if matches!(self.stage, Stage::Serving) {
-                self.finish(StatusCode::NORMAL, "draining");
-            }
+            self.leaving = true;
             if phase < Phase::Closing {
                 self.stop = stop_signal(&self.drain, Phase::Closing);
                 continue;
@@ -347,6 +359,9 @@ where
             let in_flight: Vec<_> =
                 Pin::new(&self.jobs).iter_pin_ref().map(|job| (job.stream_id, job.frame_id)).collect();
             self.jobs.clear();
+            if matches!(self.stage, Stage::Serving) {
+                self.finish(StatusCode::NORMAL, "draining");
+            }
             for (stream_id, frame_id) in in_flight {
                 self.session.ack(stream_id, frame_id, &self.settings.fallback, &mut self.output);
             }

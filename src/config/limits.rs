@@ -46,8 +46,8 @@ pub(super) const CONNECT_TIMEOUT: Limit<Duration> = Limit { range: millis(1)..=s
 /// For a decision. HAProxy holds a request for as long, so that a minute is already absurd.
 pub(super) const ROUTE_TIMEOUT: Limit<Duration> = Limit { range: millis(1)..=secs(60), default: Some(millis(50)) };
 
-/// Taken off a route's timeout, so that the ACK is written and read before HAProxy's own timer, set to the same value, fires.
-pub(super) const ACK_MARGIN: Limit<Duration> = Limit { range: Duration::ZERO..=secs(1), default: Some(millis(1)) };
+/// Taken off a route's timeout, so that the ACK is out within it. Timers fire on whole milliseconds, up to one late; the other is for the ACK.
+pub(super) const ACK_MARGIN: Limit<Duration> = Limit { range: Duration::ZERO..=secs(1), default: Some(millis(2)) };
 
 /// From the signal to stop until connections are no longer accepted: time for a balancer to notice that health checks fail.
 pub(super) const DRAIN_DELAY: Limit<Duration> = Limit { range: Duration::ZERO..=secs(600), default: Some(Duration::ZERO) };

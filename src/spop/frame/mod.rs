@@ -155,6 +155,7 @@ mod tests {
         assert_eq!(frame.metadata.frame_type.to_string(), "type 42");
         assert_eq!(frame.metadata.flags, Flags(0xffff_fff2));
         assert!(frame.metadata.flags.contains(Flags::ABORT) && !frame.metadata.flags.contains(Flags::FIN));
+        assert!(!Flags::FIN.contains(Flags::FIN | Flags::ABORT));
     }
 
     #[test]

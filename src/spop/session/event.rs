@@ -12,8 +12,6 @@ pub enum Event {
     Established,
     /// It was a health check; the answer is in `out`. Write it, then close.
     HealthCheck,
-    /// HELLO was refused because the agent is not ready; the refusal is in `out`. Write it, then close.
-    Refused,
     /// A question: answer it with [`Session::ack`], whatever happens.
     Notify(Notify),
     /// HAProxy no longer waits for this NOTIFY: no ACK will be written for it.

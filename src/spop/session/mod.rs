@@ -84,8 +84,8 @@ impl Session {
 
     /// Takes the next frame, read completely at `now`, and appends to `out` what has to be answered at once.
     ///
-    /// `ready` is whether the agent wants new connections: without it every HELLO is refused with an AGENT-DISCONNECT, so
-    /// that health checks fail.
+    /// `ready` is what a health check is told: without it the check gets an AGENT-DISCONNECT, and HAProxy moves to other
+    /// servers. A HELLO that is no check is accepted all the same, for HAProxy does not know yet.
     ///
     /// # Errors
     ///
@@ -198,13 +198,13 @@ impl Session {
         }
         let hello = HaproxyHello::decode(&frame.payload)?;
         let negotiated = self.negotiate(&hello)?;
-        if !ready {
-            self.disconnect(StatusCode::UNKNOWN, NOT_READY, out);
-            return Ok(if hello.healthcheck { Event::HealthCheck } else { Event::Refused });
-        }
         if hello.healthcheck {
-            answer(HEALTHCHECK_FRAME_SIZE).encode(out);
-            self.close();
+            if ready {
+                answer(HEALTHCHECK_FRAME_SIZE).encode(out);
+                self.close();
+            } else {
+                self.disconnect(StatusCode::UNKNOWN, NOT_READY, out);
+            }
             return Ok(Event::HealthCheck);
         }
         answer(negotiated.max_frame_size).encode(out);

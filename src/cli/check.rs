@@ -1,5 +1,4 @@
 //! `spop-bridge check`: all problems of a configuration, without running it.
-#![allow(clippy::print_stdout, reason = "the verdict is this command's output")]
 
 use std::path::PathBuf;
 
@@ -19,10 +18,10 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let (config, warnings) = load(&args.config, &crate::config::Overrides::default())?;
     for warning in &warnings {
-        println!("warning: {warning}");
+        say!("warning: {warning}");
     }
     let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-    println!(
+    say!(
         "{}: ok, {}, {}, {}",
         args.config.display(),
         count(config.listeners.len(), "listener"),

@@ -1,5 +1,13 @@
 //! The command line: one file a command, and the exit codes.
 
+/// Prints a line of a command's output. A reader that has gone, as behind `| head`, is no reason to panic.
+macro_rules! say {
+    ($($arg:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($arg)*);
+    }};
+}
+
 mod check;
 mod demo;
 mod engine;

@@ -1,5 +1,4 @@
 //! `spop-bridge notify`: one NOTIFY to any agent, as grpcurl is for gRPC.
-#![allow(clippy::print_stdout, reason = "what the agent answered is this command's output")]
 
 use std::time::Duration;
 
@@ -7,7 +6,7 @@ use clap::Parser;
 
 use super::engine::{Engine, EngineError};
 use super::exit::{Exit, Failure};
-use super::value::{FORMS, Value, show};
+use super::value::{FORMS, Value, show, show_action};
 use crate::config::parse_duration;
 use crate::spop::{Action, Actions, NotifyEncoder, TypedData};
 
@@ -81,21 +80,19 @@ fn encode(args: &Args, matches: &clap::ArgMatches) -> Result<NotifyEncoder, Stri
 }
 
 fn print(actions: &Actions, json: bool) {
-    let lines = actions.iter().map(|action| match action {
-        Action::SetVar { scope, name, value } => ("set-var", scope, name, Some(show(value))),
-        Action::UnsetVar { scope, name } => ("unset-var", scope, name, None),
-    });
-    if json {
-        let actions: Vec<_> = lines
-            .map(|(action, scope, name, value)| {
-                serde_json::json!({"action": action, "scope": scope.as_str(), "name": name.escape_ascii().to_string(), "value": value})
-            })
-            .collect();
-        println!("{}", serde_json::json!({ "actions": actions }));
+    if !json {
+        for action in actions {
+            say!("{}", show_action(&action));
+        }
         return;
     }
-    for (action, scope, name, value) in lines {
-        let value = value.map(|value| format!(" = {value}")).unwrap_or_default();
-        println!("{action} {}.{}{value}", scope.as_str(), name.escape_ascii());
-    }
+    let object = |action: Action<'_>| {
+        let (kind, scope, name, value) = match action {
+            Action::SetVar { scope, name, value } => ("set-var", scope, name, Some(show(value))),
+            Action::UnsetVar { scope, name } => ("unset-var", scope, name, None),
+        };
+        serde_json::json!({"action": kind, "scope": scope.as_str(), "name": name.escape_ascii().to_string(), "value": value})
+    };
+    let actions: Vec<_> = actions.iter().map(object).collect();
+    say!("{}", serde_json::json!({ "actions": actions }));
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use crate::spop::TypedData;
+use crate::spop::{Action, TypedData};
 
 /// The forms of a value, for help and errors.
 pub(super) const FORMS: &str = "null, bool:true, int:-5, int32:, uint32:, uint64:, ipv4:192.0.2.1, ipv6:2001:db8::1, str:text, bin:00ff (hex)";
@@ -70,6 +70,14 @@ pub(super) fn show(value: TypedData<'_>) -> String {
             let _ = write!(hex, "{byte:02x}");
             hex
         }),
+    }
+}
+
+/// Prints an action on one line: `set-var txn.allow = bool:true`.
+pub(super) fn show_action(action: &Action<'_>) -> String {
+    match action {
+        Action::SetVar { scope, name, value } => format!("set-var {scope}.{} = {}", name.escape_ascii(), show(*value)),
+        Action::UnsetVar { scope, name } => format!("unset-var {scope}.{}", name.escape_ascii()),
     }
 }
 

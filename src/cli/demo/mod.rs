@@ -1,5 +1,4 @@
 //! `spop-bridge demo`: HAProxy, the bridge and a decision service on one machine, and requests through all of it.
-#![allow(clippy::print_stdout, reason = "the demo is what it prints")]
 
 mod haproxy;
 mod service;
@@ -12,10 +11,10 @@ use clap::Parser;
 use super::engine::Engine;
 use super::exit::{Exit, Failure};
 use super::run::Stop;
-use super::value::show;
+use super::value::{show, show_action};
 use crate::app::App;
 use crate::config::{Config, LogFormat, LogLevel, Overrides};
-use crate::spop::{Action, NotifyEncoder, TypedData};
+use crate::spop::{NotifyEncoder, TypedData};
 
 /// Show the whole way on this machine: HAProxy, the bridge and a decision service.
 ///
@@ -58,8 +57,8 @@ async fn play(args: &Args) -> Result<(), Failure> {
     crate::telemetry::init(&config.log);
     let app = App::start(config).await.map_err(|error| Failure::new(Exit::Start, error))?;
     let bridge = app.addresses().concat();
-    println!("decision service  {service}   paths under /admin need the header `x-token: let-me-in`");
-    println!("spop-bridge       {bridge}   asks the service for every request");
+    say!("decision service  {service}   paths under /admin need the header `x-token: let-me-in`");
+    say!("spop-bridge       {bridge}   asks the service for every request");
     let stop = Stop::new()?;
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     let app = tokio::spawn(app.run(async move {
@@ -74,7 +73,7 @@ async fn play(args: &Args) -> Result<(), Failure> {
         None => as_haproxy(&bridge).await?,
     }
     if !args.once {
-        println!("\nCtrl-C ends the demo.");
+        say!("\nCtrl-C ends the demo.");
         stop.received().await;
     }
     drop(haproxy);
@@ -84,46 +83,41 @@ async fn play(args: &Args) -> Result<(), Failure> {
 
 async fn through_haproxy(haproxy: &haproxy::Haproxy) -> Result<(), Failure> {
     let address = haproxy.address();
-    println!("{:<17} {address}   lets through, or not, what the service decides\n", haproxy.version());
+    say!("{:<17} {address}   lets through, or not, what the service decides\n", haproxy.version());
     for (path, token, what) in REQUESTS {
         let answer = haproxy.get(path, token).await.map_err(|error| Failure::new(Exit::Failed, error))?;
         let token = token.map(|token| format!(" x-token: {token}")).unwrap_or_default();
-        println!("GET {path}{token}   ({what})");
-        println!("    {} {}", answer.status, answer.body.trim());
+        say!("GET {path}{token}   ({what})");
+        say!("    {} {}", answer.status, answer.body.trim());
     }
-    println!("\nTry it:");
+    say!("\nTry it:");
     for (path, token, _) in REQUESTS {
         let header = token.map(|token| format!(" -H 'x-token: {token}'")).unwrap_or_default();
-        println!("    curl -i http://{address}{path}{header}");
+        say!("    curl -i http://{address}{path}{header}");
     }
-    println!("    cargo run --release -- notify --agent {} --message check-request --arg path=/admin", haproxy.bridge());
+    say!("    cargo run --release -- notify --agent {} --message check-request --arg path=/admin", haproxy.bridge());
     Ok(())
 }
 
 /// What HAProxy would have sent and got.
 async fn as_haproxy(bridge: &str) -> Result<(), Failure> {
-    println!("HAProxy           not found: the demo plays its part and shows NOTIFYs and the actions that come back\n");
+    say!("HAProxy           not found: the demo plays its part and shows NOTIFYs and the actions that come back\n");
     let failed = |error| Failure::new(Exit::Failed, error);
     let mut engine = Engine::connect(bridge, "demo").await.map_err(failed)?;
     let hello = engine.hello();
-    println!("HELLO: SPOP {}, frames up to {} bytes, {}\n", hello.version, hello.max_frame_size, hello.capabilities);
+    say!("HELLO: SPOP {}, frames up to {} bytes, {}\n", hello.version, hello.max_frame_size, hello.capabilities);
     for (stream_id, (path, token, what)) in (1..).step_by(2).zip(REQUESTS) {
         let token = token.map_or(TypedData::Null, TypedData::from);
         let args = [("path", TypedData::from(path)), ("token", token)];
         let notify = NotifyEncoder::new(stream_id, 1).message("check-request", &args);
-        println!("NOTIFY check-request path={path} token={}   ({what})", show(token));
+        say!("NOTIFY check-request path={path} token={}   ({what})", show(token));
         for action in &engine.notify(&notify).await.map_err(failed)? {
-            match action {
-                Action::SetVar { scope, name, value } => {
-                    println!("    set-var {}.{} = {}", scope.as_str(), name.escape_ascii(), show(value));
-                }
-                Action::UnsetVar { scope, name } => println!("    unset-var {}.{}", scope.as_str(), name.escape_ascii()),
-            }
+            say!("    {}", show_action(&action));
         }
     }
     engine.disconnect().await.map_err(failed)?;
-    println!("\nTry it:");
-    println!("    cargo run --release -- notify --agent {bridge} --message check-request --arg path=/admin");
-    println!("Install HAProxy (Debian: apt-get install haproxy) and run the demo again to see real requests.");
+    say!("\nTry it:");
+    say!("    cargo run --release -- notify --agent {bridge} --message check-request --arg path=/admin");
+    say!("Install HAProxy (Debian: apt-get install haproxy) and run the demo again to see real requests.");
     Ok(())
 }

@@ -44,6 +44,10 @@ const IDLE_BUFFER: usize = 4 * 1024;
 /// reset can overtake the ACKs before it.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// How long nothing may happen on a connection that is to end before it does: an ACK is often answered with the next NOTIFY, which
+/// would cross our good-bye.
+const QUIET: Duration = Duration::from_millis(5);
+
 thread_local! {
     static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into_boxed_slice());
 }
@@ -156,15 +160,12 @@ where
                     Poll::Pending => false,
                 },
             };
-            if !progress && self.is_quiet() && self.leaving {
-                self.finish(StatusCode::NORMAL, "draining");
-                continue;
-            }
             if !progress {
                 match ready!(self.poll_timeout(cx)) {
                     Timeout::Handshake => self.refuse(ConnectionError::HandshakeTimeout),
                     Timeout::Read => self.refuse(ConnectionError::ReadTimeout),
                     Timeout::Idle => self.finish(StatusCode::NORMAL, "idle"),
+                    Timeout::Quiet => self.finish(StatusCode::NORMAL, "draining"),
                     Timeout::Write => return Poll::Ready(Err(ConnectionError::WriteTimeout)),
                     Timeout::Linger => return Poll::Ready(Ok(())),
                 }
@@ -380,6 +381,7 @@ where
             self.frame_begun.map(|begun| (begun + settings.read_timeout, Timeout::Read)),
             self.write_blocked.map(|since| (since + write, Timeout::Write)),
             idle.filter(|_| serving).map(|idle| (self.active + idle, Timeout::Idle)),
+            (self.leaving && self.is_quiet()).then(|| (self.active + QUIET, Timeout::Quiet)),
             match self.stage {
                 Stage::Lingering { since } => Some((since + LINGER, Timeout::Linger)),
                 _ => None,
@@ -405,6 +407,7 @@ enum Timeout {
     Read,
     Write,
     Idle,
+    Quiet,
     Linger,
 }
 

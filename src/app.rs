@@ -104,13 +104,7 @@ impl App {
 }
 
 /// Accepts for one listener and gives each connection to the worker with the fewest.
-async fn accept(
-    index: usize,
-    listener: SocketListener,
-    config: Arc<Config>,
-    drain: Drain,
-    workers: Arc<Vec<Worker>>,
-) -> Places {
+async fn accept(index: usize, listener: SocketListener, config: Arc<Config>, drain: Drain, workers: Arc<Vec<Worker>>) -> Places {
     let ListenerConfig { name, max_connections, .. } = &config.listeners[index];
     accept::accept(listener, name, *max_connections, drain, |socket, peer, place| {
         let worker = workers.iter().min_by_key(|worker| worker.connections());

@@ -99,11 +99,7 @@ async fn serve(agents: &[Agent<Bridge<Backends>>], mut handovers: mpsc::Unbounde
 }
 
 /// The agent of one listener.
-fn agent(
-    config: &Config,
-    listener: &ListenerConfig,
-    bridge: Bridge<Backends>,
-) -> Result<Agent<Bridge<Backends>>, BuildError> {
+fn agent(config: &Config, listener: &ListenerConfig, bridge: Bridge<Backends>) -> Result<Agent<Bridge<Backends>>, BuildError> {
     let status = status_actions(config, Cause::Internal.as_str());
     let mut fallback = config.on_failure.actions(Cause::Internal).clone();
     fallback.append(&status);

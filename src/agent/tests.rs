@@ -16,8 +16,8 @@ use tower::util::BoxCloneSyncService;
 use super::*;
 use crate::shutdown::Phase;
 use crate::spop::{
-    Ack, Action, Capabilities, Decoder, Disconnect, Flags, Frame, FrameType, HaproxyHello, Notify, NotifyEncoder,
-    StatusCode, Version,
+    Ack, Action, Capabilities, Decoder, Disconnect, Flags, Frame, FrameType, HaproxyHello, Notify, NotifyEncoder, StatusCode,
+    Version,
 };
 
 type Boxed = BoxCloneSyncService<Notify, Actions, Infallible>;

@@ -24,7 +24,7 @@ use response::Limits;
 use route::{Branch, Branches};
 use tower::Service;
 
-use crate::config::{Cause, Config, RouteConfig, RESERVED_PREFIX};
+use crate::config::{Cause, Config, RESERVED_PREFIX, RouteConfig};
 use crate::deadline::Deadline;
 use crate::grpc::CallError;
 use crate::spop::frame::ack::ack_len;
@@ -34,12 +34,8 @@ use crate::telemetry::event;
 /// How the bridge reaches backends.
 pub(crate) trait Decide: Send + Sync + 'static {
     /// Sends the bytes of a request to the backend at this position of the configuration, and returns those of the response.
-    fn decide(
-        &self,
-        backend: usize,
-        request: Bytes,
-        deadline: Deadline,
-    ) -> impl Future<Output = Result<Bytes, CallError>> + Send;
+    fn decide(&self, backend: usize, request: Bytes, deadline: Deadline)
+    -> impl Future<Output = Result<Bytes, CallError>> + Send;
 }
 
 /// Turns NOTIFYs into decisions by a configuration.

@@ -224,8 +224,9 @@ fn odd_messages(depth: u32) -> BoxedStrategy<Vec<u8>> {
         prost::encoding::encode_varint(value.into(), &mut field);
         field
     });
-    let fixed = (1_u8..=10, any::<bool>(), any::<[u8; 8]>())
-        .prop_map(|(number, wide, bytes)| [&[number << 3 | if wide { 1 } else { 5 }], &bytes[..if wide { 8 } else { 4 }]].concat());
+    let fixed = (1_u8..=10, any::<bool>(), any::<[u8; 8]>()).prop_map(|(number, wide, bytes)| {
+        [&[number << 3 | if wide { 1 } else { 5 }], &bytes[..if wide { 8 } else { 4 }]].concat()
+    });
     let length = |content: BoxedStrategy<Vec<u8>>| {
         (1_u8..=10, content).prop_map(|(number, content)| {
             let mut field = vec![number << 3 | 2];
@@ -252,23 +253,32 @@ fn odd_messages(depth: u32) -> BoxedStrategy<Vec<u8>> {
 
 #[test]
 fn problems_name_the_action() {
-    let response = |actions: Vec<pb::Action>| response::decode(&pb::DecideResponse { actions }.encode_to_vec(), ROOMY).unwrap_err();
+    let response =
+        |actions: Vec<pb::Action>| response::decode(&pb::DecideResponse { actions }.encode_to_vec(), ROOMY).unwrap_err();
     let set = |scope, name: &str, value| {
-        let variable = pb::SetVar { scope, name: name.to_owned(), value: Some(pb::Value { kind: Some(value), ..pb::Value::default() }) };
+        let variable =
+            pb::SetVar { scope, name: name.to_owned(), value: Some(pb::Value { kind: Some(value), ..pb::Value::default() }) };
         pb::Action { action: Some(action::Action::SetVar(variable)) }
     };
     let good = || set(3, "ok", value::Kind::Bool(true));
     let error = response(vec![good(), set(3, "not-allowed", value::Kind::Bool(true))]);
     assert!(error.to_string().starts_with("actions[1]: "), "{error}");
     // d19: txn. + 16 reserved for the prefix + . + name
-    assert!(response::decode(&pb::DecideResponse { actions: vec![set(3, &"n".repeat(42), value::Kind::Bool(true))] }.encode_to_vec(), ROOMY).is_ok());
+    assert!(
+        response::decode(
+            &pb::DecideResponse { actions: vec![set(3, &"n".repeat(42), value::Kind::Bool(true))] }.encode_to_vec(),
+            ROOMY
+        )
+        .is_ok()
+    );
     let error = response(vec![set(3, &"n".repeat(43), value::Kind::Bool(true))]);
     assert!(matches!(error, ResponseError::Action { problem: ActionProblem::Name(_), .. }), "{error}");
     let error = response(vec![set(6, "scope", value::Kind::Bool(true))]);
     assert_eq!(error.to_string(), "actions[0]: scope 6 is not a VarScope");
     let error = response(vec![set(3, "ip", value::Kind::Ipv4(Bytes::from_static(&[1, 2, 3])))]);
     assert_eq!(error.to_string(), "actions[0]: an ipv4 has 3 bytes, expected 4");
-    let error = response::decode(&pb::DecideResponse { actions: vec![good()] }.encode_to_vec(), Limits { room: 5, ..ROOMY }).unwrap_err();
+    let error =
+        response::decode(&pb::DecideResponse { actions: vec![good()] }.encode_to_vec(), Limits { room: 5, ..ROOMY }).unwrap_err();
     assert!(matches!(error, ResponseError::TooBig { .. }), "{error}");
 }
 

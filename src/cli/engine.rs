@@ -59,7 +59,8 @@ impl Engine {
         let mut out = BytesMut::new();
         hello.encode(&mut out);
         let decoder = Decoder::new(DEFAULT_FRAME_SIZE);
-        let nothing = AgentHello { version: Version::V2_0, max_frame_size: DEFAULT_FRAME_SIZE, capabilities: Capabilities::PIPELINING };
+        let nothing =
+            AgentHello { version: Version::V2_0, max_frame_size: DEFAULT_FRAME_SIZE, capabilities: Capabilities::PIPELINING };
         let mut engine = Self { socket, input: BytesMut::new(), decoder, hello: nothing };
         engine.socket.write_all(&out).await?;
         let frame = engine.frame(FrameType::AGENT_HELLO).await?;

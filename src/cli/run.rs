@@ -77,8 +77,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 /// Reads and checks a configuration file.
 pub(super) fn load(file: &Path, overrides: &Overrides) -> Result<(Config, Vec<Warning>), Failure> {
     let name = file.display().to_string();
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::new(Exit::Config, format!("{name}: cannot be read: {error}")))?;
+    let text =
+        std::fs::read_to_string(file).map_err(|error| Failure::new(Exit::Config, format!("{name}: cannot be read: {error}")))?;
     Config::from_yaml_with(&text, &name, &|variable| std::env::var(variable).ok(), overrides)
         .map_err(|error| Failure::new(Exit::Config, error))
 }
@@ -91,7 +91,8 @@ pub(super) struct Stop {
 
 impl Stop {
     pub(super) fn new() -> Result<Self, Failure> {
-        let listen = |kind| signal(kind).map_err(|error| Failure::new(Exit::Start, format!("cannot listen for signals: {error}")));
+        let listen =
+            |kind| signal(kind).map_err(|error| Failure::new(Exit::Start, format!("cannot listen for signals: {error}")));
         Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 

@@ -7,7 +7,8 @@ use std::str::FromStr;
 use crate::spop::{Action, TypedData};
 
 /// The forms of a value, for help and errors.
-pub(super) const FORMS: &str = "null, bool:true, int:-5, int32:, uint32:, uint64:, ipv4:192.0.2.1, ipv6:2001:db8::1, str:text, bin:00ff (hex)";
+pub(super) const FORMS: &str =
+    "null, bool:true, int:-5, int32:, uint32:, uint64:, ipv4:192.0.2.1, ipv6:2001:db8::1, str:text, bin:00ff (hex)";
 
 /// A value that owns its bytes.
 #[derive(Clone, Debug, PartialEq)]

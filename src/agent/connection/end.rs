@@ -1,0 +1,115 @@
+//! How a connection comes to its end: by a fault, by a good-bye, by draining, by time.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{Connection, Stage};
+use crate::agent::ConnectionError;
+use crate::agent::processor::Process;
+use crate::shutdown::{Drain, Phase};
+use crate::spop::StatusCode;
+
+/// How long we wait for the peer's end after ours: closing at once with its bytes unread would reset the connection, and the
+/// reset can overtake the ACKs before it.
+const LINGER: Duration = Duration::from_secs(1);
+/// How long nothing may happen on a connection that is to end before it does: an ACK is often answered with the next NOTIFY, which
+/// would cross our good-bye.
+const QUIET: Duration = Duration::from_millis(5);
+
+/// Becomes ready when a phase of the stop is reached.
+pub(super) type StopSignal = Pin<Box<dyn Future<Output = Phase> + Send>>;
+
+pub(super) enum Timeout {
+    Handshake,
+    Read,
+    Write,
+    Idle,
+    Quiet,
+    Linger,
+}
+
+impl<S, P> Connection<S, P>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    P: Process,
+{
+    /// Ends the connection for a fault of the peer's: what is in flight is answered first (d24), then it is told why.
+    pub(super) fn refuse(&mut self, fault: ConnectionError) {
+        self.finish(fault.status_code(), &fault.to_string());
+        self.fault = Some(fault);
+    }
+
+    pub(super) fn finish(&mut self, status: StatusCode, message: &str) {
+        self.input = BytesMut::new();
+        self.frame_begun = None;
+        self.stage = Stage::Finishing { status, message: message.to_owned() };
+    }
+
+    pub(super) fn finish_if_idle(&mut self) -> bool {
+        match &self.stage {
+            Stage::Finishing { status, message } if self.jobs.is_empty() => {
+                let message = if message.is_empty() { status.sentence() } else { message };
+                self.session.disconnect(*status, message, &mut self.output);
+                self.stage = Stage::Flushing;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Nothing is in flight, half read or half written.
+    fn is_quiet(&self) -> bool {
+        matches!(self.stage, Stage::Serving) && self.jobs.is_empty() && self.input.is_empty() && self.output.is_empty()
+    }
+
+    pub(super) fn poll_stop(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(phase) = self.stop.as_mut().poll(cx) {
+            self.leaving = true;
+            if phase < Phase::Closing {
+                self.stop = stop_signal(&self.drain, Phase::Closing);
+                continue;
+            }
+            self.stop = Box::pin(std::future::pending());
+            let in_flight: Vec<_> = Pin::new(&self.jobs).iter_pin_ref().map(|job| (job.stream_id, job.frame_id)).collect();
+            self.jobs.clear();
+            if matches!(self.stage, Stage::Serving) {
+                self.finish(StatusCode::NORMAL, "draining");
+            }
+            for (stream_id, frame_id) in in_flight {
+                self.session.ack(stream_id, frame_id, &self.settings.fallback, &mut self.output);
+            }
+        }
+    }
+
+    /// The earliest of the timeouts that run now.
+    pub(super) fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<Timeout> {
+        let settings = &*self.settings;
+        let serving = matches!(self.stage, Stage::Serving);
+        let write = if self.drain.phase() == Phase::Closing { LINGER } else { settings.write_timeout };
+        let idle = settings.idle_timeout.filter(|_| self.session.is_established() && self.jobs.is_empty());
+        let running = [
+            (serving && !self.session.is_established()).then(|| (self.accepted + settings.handshake_timeout, Timeout::Handshake)),
+            self.frame_begun.map(|begun| (begun + settings.read_timeout, Timeout::Read)),
+            self.write_blocked.map(|since| (since + write, Timeout::Write)),
+            idle.filter(|_| serving).map(|idle| (self.active + idle, Timeout::Idle)),
+            (self.leaving && self.is_quiet()).then(|| (self.active + QUIET, Timeout::Quiet)),
+            match self.stage {
+                Stage::Lingering { since } => Some((since + LINGER, Timeout::Linger)),
+                _ => None,
+            },
+        ];
+        match running.into_iter().flatten().min_by_key(|(at, _)| *at) {
+            Some((at, timeout)) => self.timer.poll_reached(cx, at).map(|()| timeout),
+            None => Poll::Pending,
+        }
+    }
+}
+
+pub(super) fn stop_signal(drain: &Drain, phase: Phase) -> StopSignal {
+    let mut drain = drain.clone();
+    Box::pin(async move { drain.reached(phase).await })
+}

@@ -1,0 +1,162 @@
+//! Drives one session over one socket: the only task that reads it, the only one that writes it.
+//!
+//! Each turn takes what has arrived, starts decisions, collects those that are finished, and writes all their ACKs at once.
+//! What SPOP allows is the session's business; here are bytes, time and the order of the end:
+//!
+//! ```text
+//! Serving ──fault, DISCONNECT──▶ Finishing ──nothing in flight──▶ Flushing ──written──▶ Lingering ──EOF──▶ gone
+//!    ├──────────────── health check answered ───────────────────────▲
+//!    └──────────────── draining, a quiet moment ────────────────────▲
+//! ```
+//!
+//! While the agent drains, a connection is served until there is a moment with nothing in flight and nothing to read: HAProxy up to
+//! 3.0 goes on using the connections that it has, and what it had sent into a closing one would be lost.
+
+mod end;
+mod input;
+mod output;
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::BytesMut;
+use end::{StopSignal, Timeout, stop_signal};
+use futures_util::stream::FuturesUnordered;
+use input::Input;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::job::Job;
+use super::processor::{Current, Process};
+use super::timer::Timer;
+use super::{ConnectionError, Settings};
+use crate::shutdown::{Drain, Phase};
+use crate::spop::{Decoder, Session, StatusCode};
+use crate::telemetry::event;
+
+enum Stage {
+    Serving,
+    /// Nothing more is read. When nothing is in flight any more, AGENT-DISCONNECT with this.
+    Finishing {
+        status: StatusCode,
+        message: String,
+    },
+    Flushing,
+    Lingering {
+        since: Instant,
+    },
+}
+
+pub(super) struct Connection<S, P: Process> {
+    stream: S,
+    settings: Arc<Settings>,
+    session: Session,
+    decoder: Decoder,
+    processor: Current<P>,
+    jobs: FuturesUnordered<Job<P::Future>>,
+    input: BytesMut,
+    output: BytesMut,
+    stage: Stage,
+    fault: Option<ConnectionError>,
+    drain: Drain,
+    stop: StopSignal,
+    /// The connection ends at the next quiet moment.
+    leaving: bool,
+    timer: Timer,
+    accepted: Instant,
+    /// The last NOTIFY, ACK or HELLO.
+    active: Instant,
+    /// A frame was begun then, and is not whole.
+    frame_begun: Option<Instant>,
+    /// The peer has taken nothing since then.
+    write_blocked: Option<Instant>,
+}
+
+impl<S, P> Connection<S, P>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    P: Process,
+{
+    pub(super) fn new(stream: S, peer: &str, settings: &Arc<Settings>, processor: Current<P>, drain: Drain) -> Self {
+        let now = Instant::now();
+        let session = Session::new(Arc::clone(&settings.session), Arc::from(peer));
+        Self {
+            stream,
+            settings: Arc::clone(settings),
+            decoder: Decoder::new(session.decoder_limit()),
+            session,
+            processor,
+            jobs: FuturesUnordered::new(),
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            stage: Stage::Serving,
+            fault: None,
+            stop: stop_signal(&drain, Phase::Draining),
+            leaving: false,
+            drain,
+            timer: Timer::new(now),
+            accepted: now,
+            active: now,
+            frame_begun: None,
+            write_blocked: None,
+        }
+    }
+
+    /// Serves until the connection is over, and says once how it ended.
+    pub(super) async fn serve(mut self) {
+        if let Err(error) = poll_fn(|cx| self.poll_serve(cx)).await {
+            self.fault.get_or_insert(error);
+        }
+        // How the socket ended is no fault: HAProxy resets connections that it no longer needs (d22).
+        let fault = self.fault.as_ref().filter(|fault| !matches!(fault, ConnectionError::Io(_)));
+        event::ConnectionClosed {
+            listener: &self.settings.session.listener,
+            peer: &self.session.peer().address,
+            fault: fault.map(|fault| fault as _),
+            abandoned: self.jobs.len(),
+        }
+        .record();
+    }
+
+    fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
+        let now = Instant::now();
+        self.poll_stop(cx);
+        loop {
+            let progress = match self.stage {
+                Stage::Serving => match self.poll_input(cx, now)? {
+                    Input::Eof => return Poll::Ready(Ok(())),
+                    input => matches!(input, Input::Progress) | self.poll_jobs(cx, now) | self.poll_output(cx, now)?,
+                },
+                Stage::Finishing { .. } => self.poll_jobs(cx, now) | self.poll_output(cx, now)? | self.finish_if_idle(),
+                Stage::Flushing => {
+                    let progress = self.poll_output(cx, now)?;
+                    if self.output.is_empty() {
+                        ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+                        self.stage = Stage::Lingering { since: now };
+                    }
+                    progress | self.output.is_empty()
+                }
+                Stage::Lingering { .. } => match self.poll_read(cx)? {
+                    Poll::Ready(0) => return Poll::Ready(Ok(())),
+                    Poll::Ready(_) => {
+                        self.input.clear();
+                        true
+                    }
+                    Poll::Pending => false,
+                },
+            };
+            if !progress {
+                match ready!(self.poll_timeout(cx)) {
+                    Timeout::Handshake => self.refuse(ConnectionError::HandshakeTimeout),
+                    Timeout::Read => self.refuse(ConnectionError::ReadTimeout),
+                    Timeout::Idle => self.finish(StatusCode::NORMAL, "idle"),
+                    Timeout::Quiet => self.finish(StatusCode::NORMAL, "draining"),
+                    Timeout::Write => return Poll::Ready(Err(ConnectionError::WriteTimeout)),
+                    Timeout::Linger => return Poll::Ready(Ok(())),
+                }
+            }
+        }
+    }
+}

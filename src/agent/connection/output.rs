@@ -1,0 +1,81 @@
+//! What leaves: finished jobs to ACKs, many of them in one write.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::{Buf, BytesMut};
+use futures_util::StreamExt;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::Connection;
+use crate::agent::ConnectionError;
+use crate::agent::job::{Finished, JobError};
+use crate::agent::processor::Process;
+use crate::telemetry::event;
+
+/// What an idle connection keeps of a buffer that was once larger.
+const IDLE_BUFFER: usize = 4 * 1024;
+
+impl<S, P> Connection<S, P>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    P: Process,
+{
+    /// Collects finished decisions; their ACKs leave together.
+    pub(super) fn poll_jobs(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let mut progress = false;
+        while let Poll::Ready(Some(finished)) = self.jobs.poll_next_unpin(cx) {
+            self.acknowledge(&finished);
+            self.active = now;
+            progress = true;
+        }
+        progress
+    }
+
+    fn acknowledge(&mut self, finished: &Finished) {
+        let &Finished { stream_id, frame_id, ref result } = finished;
+        let listener = &*self.settings.session.listener;
+        let mut actions = match result {
+            Ok(actions) if actions.is_empty() => &self.settings.placeholder,
+            Ok(actions) => actions,
+            Err(JobError::Panicked(panic)) => {
+                event::ProcessorPanicked { listener, panic }.record();
+                &self.settings.fallback
+            }
+            Err(JobError::Cancelled) => return,
+        };
+        let length = actions.len_bytes();
+        if !self.session.ack_fits(stream_id, frame_id, length) {
+            event::AckTooBig { listener, length, max_frame_size: self.session.decoder_limit() }.record();
+            actions = &self.settings.fallback;
+        }
+        self.session.ack(stream_id, frame_id, actions, &mut self.output);
+    }
+
+    pub(super) fn poll_output(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, ConnectionError> {
+        let mut progress = false;
+        while !self.output.is_empty() {
+            match Pin::new(&mut self.stream).poll_write(cx, &self.output)? {
+                Poll::Ready(0) => return Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into()),
+                Poll::Ready(written) => {
+                    self.output.advance(written);
+                    self.write_blocked = None;
+                    progress = true;
+                }
+                Poll::Pending => {
+                    self.write_blocked.get_or_insert(now);
+                    return Ok(progress);
+                }
+            }
+        }
+        if progress {
+            // A buffer that `advance` has emptied gives its room back only when it is written to again.
+            self.output.clear();
+            if self.output.capacity() > IDLE_BUFFER {
+                self.output = BytesMut::new();
+            }
+        }
+        Ok(progress)
+    }
+}

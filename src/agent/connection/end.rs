@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -19,6 +19,9 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How long nothing may happen on a connection that is to end before it does: an ACK is often answered with the next NOTIFY, which
 /// would cross our good-bye.
 const QUIET: Duration = Duration::from_millis(5);
+/// A busy connection is never quiet for so long. After this time the next moment with nothing in flight will do, so that a bridge under
+/// load leaves before its grace period is over.
+const QUIET_WITHIN: Duration = Duration::from_millis(500);
 
 /// Becomes ready when a phase of the stop is reached.
 pub(super) type StopSignal = Pin<Box<dyn Future<Output = Phase> + Send>>;
@@ -66,9 +69,9 @@ where
         matches!(self.stage, Stage::Serving) && self.jobs.is_empty() && self.input.is_empty() && self.output.is_empty()
     }
 
-    pub(super) fn poll_stop(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn poll_stop(&mut self, cx: &mut Context<'_>, now: Instant) {
         while let Poll::Ready(phase) = self.stop.as_mut().poll(cx) {
-            self.leaving = true;
+            self.leaving.get_or_insert(now);
             if phase < Phase::Closing {
                 self.stop = stop_signal(&self.drain, Phase::Closing);
                 continue;
@@ -96,7 +99,7 @@ where
             self.frame_begun.map(|begun| (begun + settings.read_timeout, Timeout::Read)),
             self.write_blocked.map(|since| (since + write, Timeout::Write)),
             idle.filter(|_| serving).map(|idle| (self.active + idle, Timeout::Idle)),
-            (self.leaving && self.is_quiet()).then(|| (self.active + QUIET, Timeout::Quiet)),
+            self.leaving.filter(|_| self.is_quiet()).map(|since| (self.active + quiet(since, self.active), Timeout::Quiet)),
             match self.stage {
                 Stage::Lingering { since } => Some((since + LINGER, Timeout::Linger)),
                 _ => None,
@@ -107,6 +110,11 @@ where
             None => Poll::Pending,
         }
     }
+}
+
+/// How long nothing may have happened for a moment to be quiet: [`QUIET`], until that has not come for [`QUIET_WITHIN`].
+fn quiet(leaving_since: Instant, active: Instant) -> Duration {
+    if active.saturating_duration_since(leaving_since) < QUIET_WITHIN { QUIET } else { Duration::ZERO }
 }
 
 pub(super) fn stop_signal(drain: &Drain, phase: Phase) -> StopSignal {

@@ -62,8 +62,8 @@ pub(super) struct Connection<S, P: Process> {
     fault: Option<ConnectionError>,
     drain: Drain,
     stop: StopSignal,
-    /// The connection ends at the next quiet moment.
-    leaving: bool,
+    /// Since when the connection is to end at a quiet moment.
+    leaving: Option<Instant>,
     timer: Timer,
     accepted: Instant,
     /// The last NOTIFY, ACK or HELLO.
@@ -94,7 +94,7 @@ where
             stage: Stage::Serving,
             fault: None,
             stop: stop_signal(&drain, Phase::Draining),
-            leaving: false,
+            leaving: None,
             drain,
             timer: Timer::new(now),
             accepted: now,
@@ -122,7 +122,7 @@ where
 
     fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
         let now = Instant::now();
-        self.poll_stop(cx);
+        self.poll_stop(cx, now);
         loop {
             let progress = match self.stage {
                 Stage::Serving => match self.poll_input(cx, now)? {

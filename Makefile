@@ -1,0 +1,50 @@
+# `make` lists what there is. Everything is safe to run again.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# How the demo starts the bridge. CI passes the binary that the tests have built.
+BRIDGE ?= cargo run --release --
+# Passed to the demo, for example ARGS=--once.
+ARGS ?=
+# Seconds for each fuzz target of `make fuzz`.
+FUZZ_SECONDS ?= 60
+
+# In CI, Cargo.lock is what is tested.
+LOCKED := $(if $(filter true 1,$(CI)),--locked)
+
+# Setup comes before the tests also under `make -j`.
+.NOTPARALLEL:
+.PHONY: help demo setup test test-rust test-examples test-configs check fuzz clean-cache
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: ## HAProxy, the bridge and a decision service on this machine (ARGS=--once ends by itself)
+	@tests/tools/install-haproxy.sh
+	@PATH="$$PATH:/usr/sbin:/usr/local/sbin" $(BRIDGE) demo $(ARGS)
+
+test: setup test-rust test-examples test-configs ## Every test; installs what it needs first
+
+setup: ## What the tests need: HAProxy 2.6, 3.0, 3.2, Python with grpcio, Go
+	@tests/tools/setup.sh
+
+test-rust:
+	cargo test $(LOCKED)
+	cargo test $(LOCKED) --no-default-features --lib --examples
+
+test-examples:
+	@tests/tools/test-examples.sh
+
+test-configs:
+	@tests/tools/check-haproxy-configs.sh
+
+check: ## Format, lints and docs; warnings are errors
+	@tests/tools/check.sh
+
+fuzz: ## Every fuzz target for FUZZ_SECONDS=60 each, best with a nightly Rust
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/tools/fuzz.sh
+
+clean-cache: ## Removes what setup has put into .cache/ and the generated example code
+	rm -rf .cache examples/python/gen examples/go/gen examples/go/bin

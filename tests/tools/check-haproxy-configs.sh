@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Runs `haproxy -c` over deploy/haproxy/ with every release that a file is for.
+# Any warning fails, unless `explained` below lists it with its reason.
+set -euo pipefail
+# shellcheck source=tests/tools/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+# Warnings that are right to be there, as extended regular expressions, each
+# with its reason. None today.
+explained=(
+)
+
+passed=0 failed=0 skipped=0
+
+# check LINE FILE
+check() {
+    local haproxy output line unexplained="" status=0
+    if ! haproxy=$(haproxy_of "$1"); then
+        skipped=$((skipped + 1))
+        say "skipped: $2 with HAProxy $1, which is not here (tests/tools/get-haproxy.sh $1)"
+        return 0
+    fi
+    # From another folder, as an operator would: relative names must still work.
+    output=$(cd / && "$haproxy" -c -f "$repo/deploy/haproxy/$2" 2>&1) || status=$?
+    while IFS= read -r line; do
+        case $line in *"[WARNING]"* | *"[ALERT]"*) ;; *) continue ;; esac
+        for reason in ${explained[@]+"${explained[@]}"}; do
+            if [[ $line =~ $reason ]]; then continue 2; fi
+        done
+        unexplained=$unexplained$line$'\n'
+    done <<< "$output"
+    if [ "$status" -ne 0 ] || [ -n "$unexplained" ]; then
+        failed=$((failed + 1))
+        say "FAILED: $2 with HAProxy $1, exit code $status:"
+        echo "$output" >&2
+    else
+        passed=$((passed + 1))
+    fi
+}
+
+check 2.6 haproxy-2.x-3.0.cfg
+check 3.0 haproxy-2.x-3.0.cfg
+check 3.2 haproxy-3.1.cfg
+
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ] || exit 1
+if [ "$skipped" -gt 0 ] && in_ci; then die "CI=true: nothing may be skipped."; fi

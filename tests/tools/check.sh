@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# `make check`: format, lints and docs of every feature set; warnings are
+# errors. Ends at the first step that fails.
+set -euo pipefail
+# shellcheck source=tests/tools/lib.sh
+. "$(dirname "$0")/lib.sh"
+cd "$repo"
+
+has cargo || die "cargo is missing: install Rust by rustup, https://rustup.rs"
+for component in fmt:rustfmt clippy:clippy; do
+    cargo "${component%:*}" --version >/dev/null 2>&1 ||
+        die "cargo ${component%:*} is missing: rustup component add ${component#*:} (a distribution has it as a package of that name)"
+done
+
+locked=()
+if in_ci; then locked=(--locked); fi
+step() { say "$*"; "$@"; }
+
+step cargo fmt --check
+step cargo clippy ${locked[@]+"${locked[@]}"} --all-targets -- -D warnings
+step cargo clippy ${locked[@]+"${locked[@]}"} --no-default-features --all-targets -- -D warnings
+RUSTDOCFLAGS="-D warnings" step cargo doc ${locked[@]+"${locked[@]}"} --no-deps
+# A workspace of its own, which the commands above do not see.
+step cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
+step cargo check --manifest-path tests/fuzz/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}/fuzz"

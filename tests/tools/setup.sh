@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# Everything that `make test` and `make check` need, put in place once: HAProxy
+# 2.6, 3.0 and 3.2, curl, compilers, Python with grpcio, Go, and the example
+# services built. What this repository alone needs goes to .cache/; the rest
+# comes from apt. Nothing to do takes about a second.
+#
+# What cannot be had is named with a way out. Outside CI the tests that need it
+# are then reported as skipped; with CI=true this script fails.
+set -euo pipefail
+# shellcheck source=tests/tools/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+missing=()
+lacks() { missing+=("$1"); }
+
+# --- tools of the system ------------------------------------------------------
+
+# `go version` names go1.19.8, go1.26 and the like.
+go_is_usable() {
+    local version
+    has go || return 1
+    version=$(go version 2>/dev/null | sed -nE 's/.*go([0-9]+)\.([0-9]+).*/\1 \2/p')
+    # shellcheck disable=SC2086
+    set -- $version
+    [ "${1:-0}" -gt 1 ] || { [ "${1:-0}" -eq 1 ] && [ "${2:-0}" -ge 19 ]; }
+}
+python_is_usable() {
+    python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null
+}
+# Headers as well as the program: rustc links with it, build scripts compile.
+compiles() { has "$1" && echo '#include <stdlib.h>' | "$1" -x "$2" -fsyntax-only - 2>/dev/null; }
+
+system_tools() {
+    local packages=()
+    has curl || packages+=(curl)
+    compiles cc c || packages+=(gcc libc6-dev)
+    compiles c++ c++ || packages+=(g++)          # libFuzzer's runtime, in `make check`
+    python_is_usable || packages+=(python3 python3-venv)
+    go_is_usable || packages+=(golang-go)
+    if has apt-get; then
+        [ -r /etc/ssl/certs/ca-certificates.crt ] || packages+=(ca-certificates)
+        [ -r /usr/share/keyrings/debian-archive-keyring.gpg ] || packages+=(debian-archive-keyring)
+    fi
+    [ ${#packages[@]} -eq 0 ] || apt_install "${packages[@]}" || true
+
+    has curl || lacks "curl"
+    compiles cc c || lacks "a C compiler with headers (cc)"
+    compiles c++ c++ || lacks "a C++ compiler with headers (c++)"
+    python_is_usable || lacks "Python 3.10 or later with venv (python3)"
+    go_is_usable || lacks "Go 1.19 or later (go)"
+}
+
+# --- HAProxy ------------------------------------------------------------------
+
+haproxies() {
+    local line
+    for line in $haproxy_lines; do
+        haproxy_of "$line" >/dev/null && continue
+        "$tools/get-haproxy.sh" "$line" >/dev/null || lacks "HAProxy $line"
+    done
+}
+
+# --- Python: .cache/python ----------------------------------------------------
+
+python_side() {
+    local venv=$cache/python requirements=$repo/examples/python/requirements.txt log
+    python_is_usable || return 0
+    # A venv dies with the interpreter that it was made from.
+    if ! fresh "$venv/.stamp" "$requirements" || ! "$venv/bin/python" -c '' 2>/dev/null; then
+        say "installing the Python packages of examples/python/requirements.txt"
+        log=$cache/python-setup.log
+        rm -rf "$venv"
+        if ! { python3 -m venv "$venv" &&
+               "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements"; } >"$log" 2>&1; then
+            tail -n 3 "$log" >&2
+            lacks "Python's grpcio and grpcio-tools (is the network there? all of pip's words: $log)"
+            return 0
+        fi
+        stamp "$venv/.stamp" "$requirements"
+    fi
+    PYTHON=$venv/bin/python "$repo/examples/python/generate.sh" || lacks "the Python example's generated code"
+}
+
+# --- Go: .cache/go/decision-service -------------------------------------------
+
+go_side() {
+    local log=$cache/go-setup.log
+    go_is_usable && [ -x "$cache/python/bin/python" ] || return 0
+    mkdir -p "$cache/go"
+    if ! (PYTHON=$cache/python/bin/python "$repo/examples/go/generate.sh" &&
+          cd "$repo/examples/go" && go build -o "$cache/go/decision-service" .) >"$log" 2>&1; then
+        tail -n 5 "$log" >&2
+        lacks "the Go example service (is the network there? all of go's words: $log)"
+    fi
+}
+
+# Nothing at all goes without it, and it is not for a script to choose how.
+has cargo || die "cargo is missing: install Rust 1.89 or later by rustup, https://rustup.rs"
+mkdir -p "$cache"
+system_tools
+haproxies
+python_side
+go_side
+
+if [ ${#missing[@]} -gt 0 ]; then
+    say "missing, and not to be had by itself here:"
+    for thing in "${missing[@]}"; do echo "  - $thing" >&2; done
+    if in_ci; then die "CI=true: nothing may be skipped."; fi
+    say "going on; what needs them is skipped, by name."
+fi

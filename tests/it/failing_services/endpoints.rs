@@ -1,0 +1,91 @@
+//! Several endpoints in one backend.
+
+use std::time::Duration;
+
+use super::{fallbacks, timed};
+use crate::support::bridge::Bridge;
+use crate::support::host::Bound;
+use crate::support::service::{Answer, Service, allow};
+use crate::support::wire::Data;
+use crate::support::{eventually, figure, free_address};
+
+fn bridge_to_all(endpoints: &[&str]) -> Bridge {
+    Bridge::start(&format!(
+        "backends: {{ decisions: {{ endpoints: [{}] }} }}\n\
+         routes: [{{ messages: [\"*\"], backend: decisions, timeout: 2s }}]\n{}",
+        endpoints.iter().map(|endpoint| format!("\"{endpoint}\"")).collect::<Vec<_>>().join(", "),
+        fallbacks()
+    ))
+}
+
+/// Of so many NOTIFYs one after the other, how many were decided; the others are `unavailable`.
+fn decided(engine: &mut crate::support::engine::Engine, first: u64, count: u64) -> usize {
+    let asked = (0..count).map(|n| timed(engine, first + n * 2).0);
+    asked
+        .filter(|ack| {
+            let decided = ack.value("txn.allow") == Some(&Data::Bool(true));
+            assert!(decided || ack.text("txn.status") == "unavailable", "{ack:?}");
+            decided
+        })
+        .count()
+}
+
+#[test]
+fn all_endpoints_get_calls() {
+    let services = [Service::allowing(), Service::allowing(), Service::allowing()];
+    let bridge = bridge_to_all(&services.each_ref().map(|service| service.uri()));
+    let mut engine = bridge.engine();
+    assert_eq!(decided(&mut engine, 1, 60), 60);
+    let shares = services.each_ref().map(|service| service.calls().len());
+    figure("60 calls over 3 endpoints", format!("{shares:?}"));
+    assert!(shares.iter().all(|share| *share > 0), "{shares:?}");
+}
+
+/// Calls share connections: a worker has its own, and keeps them.
+#[test]
+fn connections_are_reused() {
+    let service = Service::allowing();
+    let bridge = bridge_to_all(&[service.uri()]);
+    let mut engine = bridge.engine();
+    assert_eq!(decided(&mut engine, 1, 200), 200);
+    figure("connections for 200 calls of one SPOP connection", service.connections());
+    assert!(service.connections() <= 16, "{} connections", service.connections());
+}
+
+/// One that never was there does not cost verdicts once the bridge knows.
+#[test]
+fn one_endpoint_is_dead() {
+    let service = Service::allowing();
+    let dead = format!("http://{}", free_address());
+    let bridge = bridge_to_all(&[&dead, service.uri()]);
+    let mut engine = bridge.engine();
+    let first = decided(&mut engine, 1, 20);
+    let second = decided(&mut engine, 101, 100);
+    figure("decided with one of two endpoints dead", format!("{first} of the first 20, {second} of the next 100"));
+    assert!(second >= 95, "{second} of 100");
+}
+
+/// One dies and comes back: meanwhile the other decides, afterwards both do.
+#[test]
+fn one_endpoint_dies_and_comes_back() {
+    let address = free_address();
+    let other = Service::allowing();
+    let mut mortal = Service::bound(Bound::at(address), |_| Answer::Actions(vec![allow()]));
+    let bridge = bridge_to_all(&[mortal.uri(), other.uri()]);
+    let mut engine = bridge.engine();
+    assert_eq!(decided(&mut engine, 1, 40), 40);
+    assert!(!mortal.calls().is_empty() && !other.calls().is_empty());
+    mortal.kill();
+    let without = decided(&mut engine, 1001, 100);
+    figure("decided after one of two endpoints died", format!("{without} of 100"));
+    assert!(without >= 90, "{without} of 100");
+
+    let reborn = Service::bound(Bound::at(address), |_| Answer::Actions(vec![allow()]));
+    let mut stream = 10_001;
+    let back = eventually(Duration::from_secs(15), || {
+        stream += 2;
+        timed(&mut engine, stream);
+        (!reborn.calls().is_empty()).then_some(())
+    });
+    assert!(back.is_some(), "the endpoint is back and gets no calls");
+}

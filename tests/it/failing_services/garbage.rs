@@ -1,0 +1,105 @@
+//! Things on the port that are no gRPC service at all, or a broken one.
+
+use std::time::Duration;
+
+use super::{HAPROXY_TIMER, bridge_to, fallbacks, timed};
+use crate::support::bridge::Bridge;
+use crate::support::figure;
+use crate::support::garbage::{Page, TcpServer};
+
+/// Which causes fit: where a peer breaks HTTP/2 or gRPC it's a matter of view whether the connection or the answer was bad.
+#[track_caller]
+fn assert_one_of(what: &str, endpoint: &str, causes: &[&str]) {
+    let bridge = bridge_to(endpoint, "1s");
+    let mut engine = bridge.engine();
+    for stream in [1, 3] {
+        let (ack, took) = timed(&mut engine, stream);
+        let cause = ack.text("txn.status");
+        assert!(causes.contains(&&cause[..]), "{what}: {cause}");
+        assert_eq!(ack.text("txn.reason"), format!("because {cause}"));
+        assert!(took < HAPROXY_TIMER);
+        figure(&format!("{what}: {cause} with a route timeout of 1s after"), format!("{:.1} ms", took.as_secs_f64() * 1e3));
+    }
+}
+
+#[test]
+fn an_http_1_server() {
+    assert_one_of("HTTP/1.1 server", &TcpServer::web().uri, &["unavailable"]);
+}
+
+#[test]
+fn random_bytes() {
+    let noise = TcpServer::start(|mut socket| {
+        let bytes: Vec<u8> = (0..4096u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let _whatever = std::io::Write::write_all(&mut socket, &bytes);
+        std::thread::sleep(Duration::from_millis(100));
+    });
+    assert_one_of("random bytes", &noise.uri, &["unavailable"]);
+}
+
+#[test]
+fn protobuf_that_is_none() {
+    assert_one_of("invalid protobuf", Page::grpc(b"\xff\xff\xff\xff\xff").serve().uri(), &["invalid_response"]);
+    // Field 1, length 200, of which nothing follows.
+    assert_one_of("truncated protobuf", Page::grpc(b"\x0a\xc8\x01").serve().uri(), &["invalid_response"]);
+    // A string that is not UTF-8 where the name of a variable belongs.
+    assert_one_of("name not UTF-8", Page::grpc(b"\x0a\x08\x0a\x06\x08\x03\x12\x02\xff\xfe").serve().uri(), &["invalid_response"]);
+}
+
+#[test]
+fn a_message_that_lies_about_its_length() {
+    let broken = ["invalid_response", "rejected", "unavailable"];
+    let mut endless = Page::grpc(b"");
+    endless.body = b"\x00\xff\xff\xff\xff".to_vec();
+    assert_one_of("4 GiB announced", endless.serve().uri(), &broken);
+    let mut short = Page::grpc(b"");
+    short.body = b"\x00\x00\x00\x00\x20abc".to_vec();
+    assert_one_of("32 bytes announced, 3 sent", short.serve().uri(), &broken);
+    let mut compressed = Page::grpc(b"");
+    compressed.body = b"\x01\x00\x00\x00\x03abc".to_vec();
+    assert_one_of("compressed, unasked", compressed.serve().uri(), &broken);
+}
+
+#[test]
+fn no_message_at_all() {
+    let mut nothing = Page::grpc(b"");
+    nothing.body = Vec::new();
+    assert_one_of("OK without a message", nothing.serve().uri(), &["invalid_response", "rejected"]);
+    let mut unfinished = Page::grpc(b"");
+    unfinished.trailers.clear();
+    assert_one_of("no grpc-status", unfinished.serve().uri(), &["invalid_response", "rejected", "unavailable"]);
+}
+
+/// A web server or a balancer with nobody behind it.
+#[test]
+fn http_2_but_not_grpc() {
+    let page = |status| Page {
+        status,
+        headers: vec![("content-type", "text/html")],
+        body: b"<h1>Oops</h1>".to_vec(),
+        trailers: Vec::new(),
+        delay: Duration::ZERO,
+    };
+    assert_one_of("HTTP 200 text/html", page(200).serve().uri(), &["invalid_response", "rejected"]);
+    assert_one_of("HTTP 404", page(404).serve().uri(), &["rejected"]);
+    assert_one_of("HTTP 403", page(403).serve().uri(), &["rejected"]);
+    assert_one_of("HTTP 503", page(503).serve().uri(), &["unavailable"]);
+    assert_one_of("HTTP 429", page(429).serve().uri(), &["unavailable", "overloaded"]);
+}
+
+/// Headers at once, the message never: the deadline holds for the whole answer.
+#[test]
+fn an_answer_that_never_ends() {
+    let mut slow = Page::grpc(b"");
+    slow.delay = Duration::from_secs(30);
+    let server = slow.serve();
+    let bridge = Bridge::start(&format!(
+        "backends: {{ decisions: {{ endpoints: [\"{}\"] }} }}\n\
+         routes: [{{ messages: [\"*\"], backend: decisions, timeout: 200ms }}]\n{}",
+        server.uri(),
+        fallbacks()
+    ));
+    let (ack, took) = timed(&mut bridge.engine(), 1);
+    super::assert_fallback(&ack, "timeout");
+    assert!(took < HAPROXY_TIMER);
+}

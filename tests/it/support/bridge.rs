@@ -1,0 +1,140 @@
+//! The real binary, started with a configuration of the test's.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::address::Address;
+use super::engine::Engine;
+use super::process::Process;
+
+/// How long starting or stopping may take on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A running `spop-bridge run`.
+pub(crate) struct Bridge {
+    process: Process,
+    addresses: HashMap<String, Address>,
+    _directory: TempDir,
+}
+
+impl Bridge {
+    /// Runs with this YAML, in which `$DIR` is a directory of the bridge's own, and waits until it listens everywhere.
+    ///
+    /// Without `listeners` in it there is one, `main`, on a port of the system's choice. With `log` left out, JSON at info.
+    pub(crate) fn start(config: &str) -> Bridge {
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = config.replace("$DIR", directory.path().to_str().unwrap());
+        if !config.contains("listeners:") {
+            config.push_str("\nlisteners: [{ name: main, bind: \"127.0.0.1:0\" }]\n");
+        }
+        if !config.contains("\nlog:") {
+            config.push_str("\nlog: { level: info, format: json }\n");
+        }
+        let file = directory.path().join("bridge.yaml");
+        std::fs::write(&file, &config).unwrap();
+        let listeners = config.matches("bind:").count();
+        Bridge::start_command(command().arg("run").arg("--config").arg(&file), listeners, directory)
+    }
+
+    /// One listener in front of one backend, with a route for every message.
+    pub(crate) fn simple(service: &str, timeout: &str) -> Bridge {
+        Bridge::start(&format!(
+            "backends: {{ decisions: {{ endpoints: [\"{service}\"] }} }}\n\
+             routes: [{{ messages: [\"*\"], backend: decisions, timeout: {timeout} }}]"
+        ))
+    }
+
+    /// Any `run` command whose log is JSON.
+    pub(crate) fn start_command(command: &mut Command, listeners: usize, directory: TempDir) -> Bridge {
+        let process = Process::start("spop-bridge", command);
+        let mut bridge = Bridge { process, addresses: HashMap::new(), _directory: directory };
+        let addresses = bridge.process.output.wait_for(PATIENCE, |lines| {
+            let bound = listening(lines);
+            (bound.len() == listeners).then_some(bound)
+        });
+        let lines = || bridge.process.output.all().join("\n");
+        bridge.addresses = addresses.unwrap_or_else(|| panic!("spop-bridge doesn't listen:\n{}", lines()));
+        bridge
+    }
+
+    /// Where the listener `main` is.
+    pub(crate) fn address(&self) -> &Address {
+        self.listener("main")
+    }
+
+    pub(crate) fn listener(&self, name: &str) -> &Address {
+        self.addresses.get(name).unwrap_or_else(|| panic!("no listener {name} in {:?}", self.addresses))
+    }
+
+    /// A scripted HAProxy that is through HELLO.
+    pub(crate) fn engine(&self) -> Engine {
+        Engine::open(self.address())
+    }
+
+    /// The log so far, one object a line.
+    pub(crate) fn log(&self) -> Vec<Value> {
+        self.process.output.all().iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    pub(crate) fn terminate(&self) {
+        self.process.signal(Signal::SIGTERM);
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    pub(crate) fn running(&mut self) -> bool {
+        self.process.ended().is_none()
+    }
+
+    /// The exit code once it has ended; -1 when a signal ended it.
+    pub(crate) fn exit_code(&mut self) -> i32 {
+        self.process.exit_code(PATIENCE)
+    }
+
+    /// Resident memory.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// CPU time so far, user and system, in clock ticks of 10 ms.
+    pub(crate) fn cpu_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.pid())).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+
+    pub(crate) fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.process.pid())).unwrap().count()
+    }
+}
+
+/// The binary under test, with nothing of the caller's environment that configures it.
+pub(crate) fn command() -> Command {
+    let mut command = Command::new(binary());
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SPOP_BRIDGE_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+pub(crate) fn binary() -> PathBuf {
+    env!("CARGO_BIN_EXE_spop-bridge").into()
+}
+
+/// Listener names and their addresses, from the lines that tell them.
+fn listening(lines: &[String]) -> HashMap<String, Address> {
+    let events = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let listening = events.filter(|event| event["message"] == "listening");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+    listening.map(|event| (text(&event["listener"]), Address::parse(&text(&event["address"])))).collect()
+}

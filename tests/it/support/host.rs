@@ -1,0 +1,133 @@
+//! HTTP/2 servers in the test's process, each on a runtime of its own, so that one can be killed as a process would be.
+//!
+//! Driven by hyper without tonic's transport: that one enforces `grpc-timeout` by itself, which would hide whether the bridge cancels.
+
+use std::convert::Infallible;
+use std::error::Error as StdError;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Runtime;
+use tower::Service as TowerService;
+
+/// Where a server is bound.
+pub(crate) enum Bound {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Bound {
+    pub(crate) fn tcp() -> Bound {
+        Bound::at((Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    pub(crate) fn at(address: SocketAddr) -> Bound {
+        Bound::Tcp(TcpListener::bind(address).expect("bind a test server"))
+    }
+
+    pub(crate) fn unix(path: &Path) -> Bound {
+        Bound::Unix(UnixListener::bind(path).expect("bind a test server"))
+    }
+
+    /// As `endpoints` in the bridge's configuration has it.
+    fn uri(&self) -> String {
+        match self {
+            Bound::Tcp(listener) => format!("http://{}", listener.local_addr().unwrap()),
+            Bound::Unix(listener) => format!("unix:{}", listener.local_addr().unwrap().as_pathname().unwrap().display()),
+        }
+    }
+}
+
+/// A running server.
+pub(crate) struct Host {
+    uri: String,
+    connections: Arc<AtomicUsize>,
+    runtime: Option<Runtime>,
+}
+
+impl Host {
+    /// Serves HTTP/2 to everyone who connects.
+    pub(crate) fn start<S, B>(bound: Bound, service: S) -> Host
+    where
+        S: TowerService<http::Request<Incoming>, Response = http::Response<B>, Error = Infallible>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send,
+        B: hyper::body::Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let uri = bound.uri();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&connections);
+        runtime.spawn(async move {
+            match bound {
+                Bound::Tcp(listener) => {
+                    listener.set_nonblocking(true).unwrap();
+                    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                    while let Ok((socket, _)) = listener.accept().await {
+                        socket.set_nodelay(true).unwrap();
+                        counter.fetch_add(1, Ordering::Relaxed);
+                        tokio::spawn(serve(socket, service.clone()));
+                    }
+                }
+                Bound::Unix(listener) => {
+                    listener.set_nonblocking(true).unwrap();
+                    let listener = tokio::net::UnixListener::from_std(listener).unwrap();
+                    while let Ok((socket, _)) = listener.accept().await {
+                        counter.fetch_add(1, Ordering::Relaxed);
+                        tokio::spawn(serve(socket, service.clone()));
+                    }
+                }
+            }
+        });
+        Host { uri, connections, runtime: Some(runtime) }
+    }
+
+    /// As `endpoints` in the bridge's configuration has it.
+    pub(crate) fn uri(&self) -> &str {
+        &self.uri
+    }
+
+    /// How many connections were accepted.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Gone at once, with whatever was in flight, as if the process had been killed.
+    pub(crate) fn kill(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+async fn serve<S, B>(socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, service: S)
+where
+    S: TowerService<http::Request<Incoming>, Response = http::Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: hyper::body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+        .max_concurrent_streams(1000)
+        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(service));
+    let _peer_went_away = connection.await;
+}

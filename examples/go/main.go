@@ -1,0 +1,147 @@
+// A decision service for spop-bridge: who may see what lies under /admin.
+//
+// It answers the message `check-request` with the args `ip`, `path` and `token`:
+// paths under /admin need the token. See README.md for how to run it.
+package main
+
+//go:generate ./generate.sh
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"net"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	pb "example.com/decisions/gen/spopbridge/v1"
+)
+
+const token = "let-me-in"
+
+// decisionService decides one NOTIFY of HAProxy per call. DecideStream is left
+// out: the bridge then uses Decide.
+type decisionService struct {
+	pb.UnimplementedDecisionServiceServer
+}
+
+func (decisionService) Decide(_ context.Context, request *pb.DecideRequest) (*pb.DecideResponse, error) {
+	args := argsOf(request, "check-request")
+	if args == nil {
+		return &pb.DecideResponse{}, nil // not a question for this service: no opinion
+	}
+	path, ok := args["path"].GetKind().(*pb.Value_String_)
+	if !ok {
+		// Costs HAProxy nothing: the bridge answers with the route's actions for `rejected`.
+		return nil, status.Error(codes.InvalidArgument, "check-request came without a path")
+	}
+	allow, reason, score := decide(address(args["ip"]), path.String_, args["token"].GetString_())
+	return &pb.DecideResponse{Actions: []*pb.Action{
+		setVar("allow", &pb.Value{Kind: &pb.Value_Bool{Bool: allow}}),
+		setVar("reason", &pb.Value{Kind: &pb.Value_String_{String_: reason}}),
+		setVar("score", &pb.Value{Kind: &pb.Value_Int64{Int64: score}}),
+	}}, nil
+}
+
+// decide is the rule itself. The score goes from 0 (harmless) to 100.
+func decide(ip, path, given string) (allow bool, reason string, score int64) {
+	if path != "/admin" && !strings.HasPrefix(path, "/admin/") {
+		return true, "public path", 0
+	}
+	if given == token {
+		return true, "token accepted", 10
+	}
+	return false, "admin path without token from " + ip, 100
+}
+
+// argsOf gives the args of the first message of that name, by their names; nil
+// without such a message.
+func argsOf(request *pb.DecideRequest, messageName string) map[string]*pb.Value {
+	for _, message := range request.GetMessages() {
+		if message.GetName() != messageName {
+			continue
+		}
+		args := make(map[string]*pb.Value)
+		for _, arg := range message.GetArgs() {
+			args[arg.GetName()] = arg.GetValue()
+		}
+		return args
+	}
+	return nil
+}
+
+// address reads an IPv4 or IPv6 arg; a sample that HAProxy could not fetch is `unknown`.
+func address(value *pb.Value) string {
+	switch kind := value.GetKind().(type) {
+	case *pb.Value_Ipv4:
+		return net.IP(kind.Ipv4).String()
+	case *pb.Value_Ipv6:
+		return net.IP(kind.Ipv6).String()
+	default:
+		return "unknown"
+	}
+}
+
+// setVar sets txn.<option var-prefix>.<name> in HAProxy.
+func setVar(name string, value *pb.Value) *pb.Action {
+	return &pb.Action{Action: &pb.Action_SetVar{SetVar: &pb.SetVar{
+		Scope: pb.VarScope_VAR_SCOPE_TRANSACTION,
+		Name:  name,
+		Value: value,
+	}}}
+}
+
+// serve serves on `host:port` or `unix:path` until ctx is done; calls under way may finish.
+func serve(ctx context.Context, listen string, ready func(address string)) error {
+	listener, err := bind(listen)
+	if err != nil {
+		return err
+	}
+	server := grpc.NewServer()
+	pb.RegisterDecisionServiceServer(server, decisionService{})
+	go func() {
+		<-ctx.Done()
+		// Streams that never end must not hold up the stop for ever.
+		time.AfterFunc(5*time.Second, server.Stop)
+		server.GracefulStop()
+	}()
+	if listener.Addr().Network() == "unix" {
+		ready("unix:" + listener.Addr().String())
+	} else {
+		ready(listener.Addr().String())
+	}
+	return server.Serve(listener)
+}
+
+func bind(listen string) (net.Listener, error) {
+	path := strings.TrimPrefix(listen, "unix:")
+	if path == listen {
+		return net.Listen("tcp", listen)
+	}
+	// A socket file left by a process that was killed is in the way.
+	if info, err := os.Stat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	}
+	return net.Listen("unix", path)
+}
+
+func main() {
+	listen := flag.String("listen", "127.0.0.1:50051", "host:port (port 0: any free one) or unix:path")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	err := serve(ctx, *listen, func(address string) { fmt.Println("listening on", address) })
+	if err != nil {
+		log.Fatalf("cannot serve on %s: %v", *listen, err)
+	}
+}

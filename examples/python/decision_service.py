@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""A decision service for spop-bridge: who may see what lies under /admin.
+
+It answers the message `check-request` with the args `ip`, `path` and `token`:
+paths under /admin need the token. See README.md for how to run it.
+"""
+
+import argparse
+import ipaddress
+import os
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "gen"))
+from spopbridge.v1 import decision_pb2 as pb  # noqa: E402
+from spopbridge.v1 import decision_pb2_grpc as pb_grpc  # noqa: E402
+
+TOKEN = "let-me-in"
+
+
+class DecisionService(pb_grpc.DecisionServiceServicer):
+    """Decides one NOTIFY of HAProxy per call. DecideStream is left out: the bridge then uses Decide."""
+
+    def Decide(self, request, context):
+        args = args_of(request, "check-request")
+        if args is None:
+            return pb.DecideResponse()  # not a question for this service: no opinion
+        if args.get("path") is None:
+            # Costs HAProxy nothing: the bridge answers with the route's actions for `rejected`.
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "check-request came without a path")
+        allow, reason, score = decide(args.get("ip"), args["path"], args.get("token"))
+        return pb.DecideResponse(actions=[
+            set_var("allow", pb.Value(bool=allow)),
+            set_var("reason", pb.Value(string=reason)),
+            set_var("score", pb.Value(int64=score)),
+        ])
+
+
+def decide(ip, path, token):
+    """The rule itself: (allow, reason, score), the score from 0 (harmless) to 100."""
+    if path != "/admin" and not path.startswith("/admin/"):
+        return True, "public path", 0
+    if token == TOKEN:
+        return True, "token accepted", 10
+    return False, f"admin path without token from {ip or 'unknown'}", 100
+
+
+def args_of(request, message_name):
+    """The args of the first message of that name, by their names; None without such a message."""
+    for message in request.messages:
+        if message.name == message_name:
+            return {arg.name: python_value(arg.value) for arg in message.args}
+    return None
+
+
+def python_value(value):
+    """None for a sample that HAProxy could not fetch, an address object for an IP, else the plain value."""
+    kind = value.WhichOneof("kind")
+    if kind is None or kind == "null":
+        return None
+    plain = getattr(value, kind)
+    return ipaddress.ip_address(plain) if kind in ("ipv4", "ipv6") else plain
+
+
+def set_var(name, value):
+    """Sets txn.<option var-prefix>.<name> in HAProxy."""
+    return pb.Action(set_var=pb.SetVar(scope=pb.VAR_SCOPE_TRANSACTION, name=name, value=value))
+
+
+def serve(listen, until_told_to_stop):
+    """Serves on `host:port` or `unix:path` until the function given returns."""
+    server = grpc.server(ThreadPoolExecutor(max_workers=16), options=[("grpc.so_reuseport", 0)])
+    pb_grpc.add_DecisionServiceServicer_to_server(DecisionService(), server)
+    port = server.add_insecure_port(listen)
+    server.start()
+    address = listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
+    print(f"listening on {address}", flush=True)
+    until_told_to_stop()
+    server.stop(grace=5).wait()  # calls under way may finish
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Example decision service for spop-bridge.")
+    parser.add_argument("--listen", default="127.0.0.1:50051", metavar="ADDR",
+                        help="host:port (port 0: any free one) or unix:path, default %(default)s")
+    options = parser.parse_args()
+    # Blocked before gRPC starts its threads, so that only the line below gets them.
+    stop_signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)
+    try:
+        serve(options.listen, lambda: signal.sigwait(stop_signals))
+    except RuntimeError as error:
+        sys.exit(f"cannot listen on {options.listen}: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -38,16 +38,16 @@ func (decisionService) Decide(_ context.Context, request *pb.DecideRequest) (*pb
 	if args == nil {
 		return &pb.DecideResponse{}, nil // not a question for this service: no opinion
 	}
-	path, ok := args["path"].GetKind().(*pb.Value_String_)
+	path, ok := args["path"].GetKind().(*pb.Value_StringValue)
 	if !ok {
 		// Costs HAProxy nothing: the bridge answers with the route's actions for `rejected`.
 		return nil, status.Error(codes.InvalidArgument, "check-request came without a path")
 	}
-	allow, reason, score := decide(address(args["ip"]), path.String_, args["token"].GetString_())
+	allow, reason, score := decide(address(args["ip"]), path.StringValue, args["token"].GetStringValue())
 	return &pb.DecideResponse{Actions: []*pb.Action{
-		setVar("allow", &pb.Value{Kind: &pb.Value_Bool{Bool: allow}}),
-		setVar("reason", &pb.Value{Kind: &pb.Value_String_{String_: reason}}),
-		setVar("score", &pb.Value{Kind: &pb.Value_Int64{Int64: score}}),
+		setVar("allow", &pb.Value{Kind: &pb.Value_BoolValue{BoolValue: allow}}),
+		setVar("reason", &pb.Value{Kind: &pb.Value_StringValue{StringValue: reason}}),
+		setVar("score", &pb.Value{Kind: &pb.Value_Int64Value{Int64Value: score}}),
 	}}, nil
 }
 
@@ -81,10 +81,10 @@ func argsOf(request *pb.DecideRequest, messageName string) map[string]*pb.Value 
 // address reads an IPv4 or IPv6 arg; a sample that HAProxy could not fetch is `unknown`.
 func address(value *pb.Value) string {
 	switch kind := value.GetKind().(type) {
-	case *pb.Value_Ipv4:
-		return net.IP(kind.Ipv4).String()
-	case *pb.Value_Ipv6:
-		return net.IP(kind.Ipv6).String()
+	case *pb.Value_Ipv4Value:
+		return net.IP(kind.Ipv4Value).String()
+	case *pb.Value_Ipv6Value:
+		return net.IP(kind.Ipv6Value).String()
 	default:
 		return "unknown"
 	}

@@ -54,19 +54,19 @@ func request(args ...*pb.Arg) *pb.DecideRequest {
 }
 
 func text(name, value string) *pb.Arg {
-	return &pb.Arg{Name: name, Value: &pb.Value{Kind: &pb.Value_String_{String_: value}}}
+	return &pb.Arg{Name: name, Value: &pb.Value{Kind: &pb.Value_StringValue{StringValue: value}}}
 }
 
 func absent(name string) *pb.Arg {
-	return &pb.Arg{Name: name, Value: &pb.Value{Kind: &pb.Value_Null{}}}
+	return &pb.Arg{Name: name, Value: &pb.Value{Kind: &pb.Value_NullValue{}}}
 }
 
 func ipv4(text string) *pb.Arg {
-	return &pb.Arg{Name: "ip", Value: &pb.Value{Kind: &pb.Value_Ipv4{Ipv4: net.ParseIP(text).To4()}}}
+	return &pb.Arg{Name: "ip", Value: &pb.Value{Kind: &pb.Value_Ipv4Value{Ipv4Value: net.ParseIP(text).To4()}}}
 }
 
 func ipv6(text string) *pb.Arg {
-	return &pb.Arg{Name: "ip", Value: &pb.Value{Kind: &pb.Value_Ipv6{Ipv6: net.ParseIP(text)}}}
+	return &pb.Arg{Name: "ip", Value: &pb.Value{Kind: &pb.Value_Ipv6Value{Ipv6Value: net.ParseIP(text)}}}
 }
 
 func TestDecide(t *testing.T) {
@@ -95,7 +95,7 @@ func TestDecide(t *testing.T) {
 			for _, action := range response.GetActions() {
 				got[action.GetSetVar().GetName()] = action.GetSetVar().GetValue()
 			}
-			allow, reason, score := got["allow"].GetBool(), got["reason"].GetString_(), got["score"].GetInt64()
+			allow, reason, score := got["allow"].GetBoolValue(), got["reason"].GetStringValue(), got["score"].GetInt64Value()
 			if allow != c.allow || reason != c.reason || score != c.score {
 				t.Errorf("got %v %q %v, expected %v %q %v", allow, reason, score, c.allow, c.reason, c.score)
 			}

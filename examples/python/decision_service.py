@@ -33,9 +33,9 @@ class DecisionService(pb_grpc.DecisionServiceServicer):
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "check-request came without a path")
         allow, reason, score = decide(args.get("ip"), args["path"], args.get("token"))
         return pb.DecideResponse(actions=[
-            set_var("allow", pb.Value(bool=allow)),
-            set_var("reason", pb.Value(string=reason)),
-            set_var("score", pb.Value(int64=score)),
+            set_var("allow", pb.Value(bool_value=allow)),
+            set_var("reason", pb.Value(string_value=reason)),
+            set_var("score", pb.Value(int64_value=score)),
         ])
 
 
@@ -59,10 +59,10 @@ def args_of(request, message_name):
 def python_value(value):
     """None for a sample that HAProxy could not fetch, an address object for an IP, else the plain value."""
     kind = value.WhichOneof("kind")
-    if kind is None or kind == "null":
+    if kind is None or kind == "null_value":
         return None
     plain = getattr(value, kind)
-    return ipaddress.ip_address(plain) if kind in ("ipv4", "ipv6") else plain
+    return ipaddress.ip_address(plain) if kind in ("ipv4_value", "ipv6_value") else plain
 
 
 def set_var(name, value):

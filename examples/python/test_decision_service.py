@@ -49,11 +49,11 @@ def check_request(**values):
 
 def ip(text):
     address = ipaddress.ip_address(text)
-    return pb.Value(ipv4=address.packed) if address.version == 4 else pb.Value(ipv6=address.packed)
+    return pb.Value(ipv4_value=address.packed) if address.version == 4 else pb.Value(ipv6_value=address.packed)
 
 
 def text(value):
-    return pb.Value(string=value)
+    return pb.Value(string_value=value)
 
 
 ABSENT = pb.Value(null=pb.NULL_VALUE_UNSPECIFIED)
@@ -63,24 +63,24 @@ class DecisionServiceTest(unittest.TestCase):
     def test_a_public_path_is_allowed(self):
         with Service("127.0.0.1:0") as service:
             answer = service.ask(ip=ip("192.0.2.7"), path=text("/"), token=ABSENT)
-        self.assertTrue(answer["allow"].bool)
-        self.assertEqual(answer["reason"].string, "public path")
-        self.assertEqual(answer["score"].int64, 0)
+        self.assertTrue(answer["allow"].bool_value)
+        self.assertEqual(answer["reason"].string_value, "public path")
+        self.assertEqual(answer["score"].int64_value, 0)
 
     def test_admin_needs_the_token(self):
         with Service("127.0.0.1:0") as service:
             without = service.ask(ip=ip("2001:db8::1"), path=text("/admin/users"), token=ABSENT)
             wrong = service.ask(ip=ip("192.0.2.7"), path=text("/admin"), token=text("guess"))
             right = service.ask(ip=ip("192.0.2.7"), path=text("/admin"), token=text("let-me-in"))
-        self.assertFalse(without["allow"].bool)
-        self.assertEqual(without["reason"].string, "admin path without token from 2001:db8::1")
-        self.assertEqual(without["score"].int64, 100)
-        self.assertFalse(wrong["allow"].bool)
-        self.assertTrue(right["allow"].bool)
+        self.assertFalse(without["allow"].bool_value)
+        self.assertEqual(without["reason"].string_value, "admin path without token from 2001:db8::1")
+        self.assertEqual(without["score"].int64_value, 100)
+        self.assertFalse(wrong["allow"].bool_value)
+        self.assertTrue(right["allow"].bool_value)
 
     def test_it_listens_on_a_unix_socket(self):
         with tempfile.TemporaryDirectory() as folder, Service(f"unix:{folder}/decisions.sock") as service:
-            self.assertTrue(service.ask(path=text("/administrator"))["allow"].bool)
+            self.assertTrue(service.ask(path=text("/administrator"))["allow"].bool_value)
 
     def test_a_request_without_a_path_is_refused(self):
         with Service("127.0.0.1:0") as service, self.assertRaises(grpc.RpcError) as caught:
@@ -101,7 +101,7 @@ class DecisionServiceTest(unittest.TestCase):
     def test_every_kind_of_value_is_read(self):
         read = decision_service.python_value
         self.assertIsNone(read(ABSENT))
-        self.assertEqual(read(pb.Value(int64=-1)), -1)
+        self.assertEqual(read(pb.Value(int64_value=-1)), -1)
         self.assertEqual(str(read(ip("192.0.2.7"))), "192.0.2.7")
         self.assertEqual(read(pb.Value(bytes=b"\x00\xff")), b"\x00\xff")
 

@@ -38,22 +38,22 @@ impl Value {
     fn expected(&self) -> pb::Value {
         let mut raw_string = Bytes::new();
         let kind = match self {
-            Self::Plain(TypedData::Null) => value::Kind::Null(0),
-            Self::Plain(TypedData::Bool(value)) => value::Kind::Bool(*value),
-            Self::Plain(TypedData::Int32(value)) => value::Kind::Int64((*value).into()),
-            Self::Plain(TypedData::Uint32(value)) => value::Kind::Uint64((*value).into()),
-            Self::Plain(TypedData::Int64(value)) => value::Kind::Int64(*value),
-            Self::Plain(TypedData::Uint64(value)) => value::Kind::Uint64(*value),
-            Self::Plain(TypedData::Ipv4(value)) => value::Kind::Ipv4(Bytes::copy_from_slice(&value.octets())),
-            Self::Plain(TypedData::Ipv6(value)) => value::Kind::Ipv6(Bytes::copy_from_slice(&value.octets())),
+            Self::Plain(TypedData::Null) => value::Kind::NullValue(0),
+            Self::Plain(TypedData::Bool(value)) => value::Kind::BoolValue(*value),
+            Self::Plain(TypedData::Int32(value)) => value::Kind::Int64Value((*value).into()),
+            Self::Plain(TypedData::Uint32(value)) => value::Kind::Uint64Value((*value).into()),
+            Self::Plain(TypedData::Int64(value)) => value::Kind::Int64Value(*value),
+            Self::Plain(TypedData::Uint64(value)) => value::Kind::Uint64Value(*value),
+            Self::Plain(TypedData::Ipv4(value)) => value::Kind::Ipv4Value(Bytes::copy_from_slice(&value.octets())),
+            Self::Plain(TypedData::Ipv6(value)) => value::Kind::Ipv6Value(Bytes::copy_from_slice(&value.octets())),
             Self::Plain(TypedData::String(_) | TypedData::Binary(_)) => unreachable!("these own their bytes"),
             Self::String(bytes) => {
                 if std::str::from_utf8(bytes).is_err() {
                     raw_string = bytes.clone().into();
                 }
-                value::Kind::String(String::from_utf8_lossy(bytes).into_owned())
+                value::Kind::StringValue(String::from_utf8_lossy(bytes).into_owned())
             }
-            Self::Binary(bytes) => value::Kind::Bytes(bytes.clone().into()),
+            Self::Binary(bytes) => value::Kind::BytesValue(bytes.clone().into()),
         };
         pb::Value { kind: Some(kind), raw_string }
     }
@@ -153,15 +153,15 @@ proptest! {
 fn pb_values() -> impl Strategy<Value = pb::Value> {
     let bytes = |lengths: std::ops::Range<usize>| vec(any::<u8>(), lengths).prop_map(Bytes::from);
     let kind = prop_oneof![
-        Just(value::Kind::Null(0)),
-        any::<bool>().prop_map(value::Kind::Bool),
-        any::<i64>().prop_map(value::Kind::Int64),
-        any::<u64>().prop_map(value::Kind::Uint64),
-        bytes(4..5).prop_map(value::Kind::Ipv4),
-        bytes(3..6).prop_map(value::Kind::Ipv4),
-        bytes(16..17).prop_map(value::Kind::Ipv6),
-        ".{0,40}".prop_map(value::Kind::String),
-        bytes(0..200).prop_map(value::Kind::Bytes),
+        Just(value::Kind::NullValue(0)),
+        any::<bool>().prop_map(value::Kind::BoolValue),
+        any::<i64>().prop_map(value::Kind::Int64Value),
+        any::<u64>().prop_map(value::Kind::Uint64Value),
+        bytes(4..5).prop_map(value::Kind::Ipv4Value),
+        bytes(3..6).prop_map(value::Kind::Ipv4Value),
+        bytes(16..17).prop_map(value::Kind::Ipv6Value),
+        ".{0,40}".prop_map(value::Kind::StringValue),
+        bytes(0..200).prop_map(value::Kind::BytesValue),
     ];
     let raw_string = prop_oneof![3 => Just(Bytes::new()), 1 => bytes(1..20)];
     (option::weighted(0.95, kind), raw_string).prop_map(|(kind, raw_string)| pb::Value { kind, raw_string })
@@ -203,14 +203,14 @@ fn expected_actions(response: &pb::DecideResponse) -> Option<Actions> {
         let typed = match value.kind.as_ref() {
             _ if !value.raw_string.is_empty() => TypedData::String(&value.raw_string),
             None => return None,
-            Some(value::Kind::Null(_)) => TypedData::Null,
-            Some(value::Kind::Bool(value)) => TypedData::Bool(*value),
-            Some(value::Kind::Int64(value)) => TypedData::Int64(*value),
-            Some(value::Kind::Uint64(value)) => TypedData::Uint64(*value),
-            Some(value::Kind::Ipv4(value)) => TypedData::Ipv4(<[u8; 4]>::try_from(&value[..]).ok()?.into()),
-            Some(value::Kind::Ipv6(value)) => TypedData::Ipv6(<[u8; 16]>::try_from(&value[..]).ok()?.into()),
-            Some(value::Kind::String(value)) => TypedData::String(value.as_bytes()),
-            Some(value::Kind::Bytes(value)) => TypedData::Binary(value),
+            Some(value::Kind::NullValue(_)) => TypedData::Null,
+            Some(value::Kind::BoolValue(value)) => TypedData::Bool(*value),
+            Some(value::Kind::Int64Value(value)) => TypedData::Int64(*value),
+            Some(value::Kind::Uint64Value(value)) => TypedData::Uint64(*value),
+            Some(value::Kind::Ipv4Value(value)) => TypedData::Ipv4(<[u8; 4]>::try_from(&value[..]).ok()?.into()),
+            Some(value::Kind::Ipv6Value(value)) => TypedData::Ipv6(<[u8; 16]>::try_from(&value[..]).ok()?.into()),
+            Some(value::Kind::StringValue(value)) => TypedData::String(value.as_bytes()),
+            Some(value::Kind::BytesValue(value)) => TypedData::Binary(value),
         };
         actions.set_var(scope, name, typed).unwrap();
     }
@@ -260,22 +260,22 @@ fn problems_name_the_action() {
             pb::SetVar { scope, name: name.to_owned(), value: Some(pb::Value { kind: Some(value), ..pb::Value::default() }) };
         pb::Action { action: Some(action::Action::SetVar(variable)) }
     };
-    let good = || set(3, "ok", value::Kind::Bool(true));
-    let error = response(vec![good(), set(3, "not-allowed", value::Kind::Bool(true))]);
+    let good = || set(3, "ok", value::Kind::BoolValue(true));
+    let error = response(vec![good(), set(3, "not-allowed", value::Kind::BoolValue(true))]);
     assert!(error.to_string().starts_with("actions[1]: "), "{error}");
     // d19: txn. + 16 reserved for the prefix + . + name
     assert!(
         response::decode(
-            &pb::DecideResponse { actions: vec![set(3, &"n".repeat(42), value::Kind::Bool(true))] }.encode_to_vec(),
+            &pb::DecideResponse { actions: vec![set(3, &"n".repeat(42), value::Kind::BoolValue(true))] }.encode_to_vec(),
             ROOMY
         )
         .is_ok()
     );
-    let error = response(vec![set(3, &"n".repeat(43), value::Kind::Bool(true))]);
+    let error = response(vec![set(3, &"n".repeat(43), value::Kind::BoolValue(true))]);
     assert!(matches!(error, ResponseError::Action { problem: ActionProblem::Name(_), .. }), "{error}");
-    let error = response(vec![set(6, "scope", value::Kind::Bool(true))]);
+    let error = response(vec![set(6, "scope", value::Kind::BoolValue(true))]);
     assert_eq!(error.to_string(), "actions[0]: scope 6 is not a VarScope");
-    let error = response(vec![set(3, "ip", value::Kind::Ipv4(Bytes::from_static(&[1, 2, 3])))]);
+    let error = response(vec![set(3, "ip", value::Kind::Ipv4Value(Bytes::from_static(&[1, 2, 3])))]);
     assert_eq!(error.to_string(), "actions[0]: an ipv4 has 3 bytes, expected 4");
     let error =
         response::decode(&pb::DecideResponse { actions: vec![good()] }.encode_to_vec(), Limits { room: 5, ..ROOMY }).unwrap_err();
@@ -298,7 +298,7 @@ impl Decide for Arc<Scripted> {
 }
 
 fn set_bool(name: &str) -> pb::DecideResponse {
-    let value = Some(pb::Value { kind: Some(value::Kind::Bool(true)), ..pb::Value::default() });
+    let value = Some(pb::Value { kind: Some(value::Kind::BoolValue(true)), ..pb::Value::default() });
     let variable = pb::SetVar { scope: 3, name: name.to_owned(), value };
     pb::DecideResponse { actions: vec![pb::Action { action: Some(action::Action::SetVar(variable)) }] }
 }

@@ -40,8 +40,8 @@ fn d2_acks_never_interleave() {
     let answer = |request: &spop_bridge::pb::v1::DecideRequest| {
         let stream = request.origin.as_ref().unwrap().stream_id;
         let actions = Answer::Actions(vec![
-            set_txn("filler", Kind::Bytes(vec![stream as u8; 8000].into())),
-            set_txn("stream", Kind::Uint64(stream)),
+            set_txn("filler", Kind::BytesValue(vec![stream as u8; 8000].into())),
+            set_txn("stream", Kind::Uint64Value(stream)),
         ]);
         Answer::after(Duration::from_millis(stream * 7 % 13), actions)
     };
@@ -209,7 +209,7 @@ fn d22_a_half_closed_connection_still_gets_its_acks() {
 fn d24_a_failed_decision_never_costs_the_connection() {
     let service = Service::start(|request| match request.origin.as_ref().unwrap().stream_id % 4 {
         0 => Answer::Status(tonic::Status::internal("broken")),
-        1 => Answer::Actions(vec![set_txn("bad name", Kind::Null(0))]),
+        1 => Answer::Actions(vec![set_txn("bad name", Kind::NullValue(0))]),
         2 => Answer::Never,
         _ => Answer::Actions(vec![allow()]),
     });
@@ -234,11 +234,11 @@ fn d29_args_are_a_list_of_names_and_bytes() {
     let seen: Vec<_> = call.request.messages[0].args.iter().map(|arg| (&arg.name[..], arg.value.clone().unwrap())).collect();
     let kinds: Vec<_> = seen.iter().map(|(name, value)| (*name, value.kind.clone().unwrap())).collect();
     let expected = [
-        ("", Kind::String("1".into())),
-        ("x", Kind::Int64(-1)),
-        ("", Kind::Uint64(u32::MAX.into())),
-        ("x", Kind::Uint64(u64::MAX)),
-        ("x", Kind::String("caf\u{fffd}".into())),
+        ("", Kind::StringValue("1".into())),
+        ("x", Kind::Int64Value(-1)),
+        ("", Kind::Uint64Value(u32::MAX.into())),
+        ("x", Kind::Uint64Value(u64::MAX)),
+        ("x", Kind::StringValue("caf\u{fffd}".into())),
     ];
     assert_eq!(kinds, expected);
     assert_eq!(&seen[4].1.raw_string[..], b"caf\xe9");

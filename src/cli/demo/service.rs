@@ -38,7 +38,7 @@ impl DecisionService for Guard {
             let args = request.messages.iter().flat_map(|message| &message.args);
             let value = args.filter(|arg| arg.name == name).find_map(|arg| arg.value.as_ref()?.kind.as_ref());
             match value {
-                Some(value::Kind::String(text)) => text.as_str(),
+                Some(value::Kind::StringValue(text)) => text.as_str(),
                 _ => "",
             }
         };
@@ -49,9 +49,9 @@ impl DecisionService for Guard {
             (true, _) => (false, "the token is not known", 100),
         };
         let actions = vec![
-            set("allow", value::Kind::Bool(allow)),
-            set("reason", value::Kind::String(reason.to_owned())),
-            set("score", value::Kind::Int64(score)),
+            set("allow", value::Kind::BoolValue(allow)),
+            set("reason", value::Kind::StringValue(reason.to_owned())),
+            set("score", value::Kind::Int64Value(score)),
         ];
         Ok(Response::new(DecideResponse { actions }))
     }

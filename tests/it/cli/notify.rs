@@ -15,8 +15,8 @@ fn asks_and_prints() {
     let service = Service::start(|_| {
         Answer::Actions(vec![
             allow(),
-            set_txn("score", Kind::Int64(-5)),
-            set_txn("reason", Kind::String("so so".into())),
+            set_txn("score", Kind::Int64Value(-5)),
+            set_txn("reason", Kind::StringValue("so so".into())),
             unset_txn("old"),
         ])
     });
@@ -52,11 +52,11 @@ fn asks_and_prints() {
     let args: Vec<_> =
         call.request.messages[0].args.iter().map(|arg| (&arg.name[..], arg.value.clone().unwrap().kind.unwrap())).collect();
     let expected = [
-        ("ip", Kind::Ipv4(vec![192, 0, 2, 7].into())),
-        ("path", Kind::String("/admin".into())),
-        ("n", Kind::Int64(-42)),
-        ("", Kind::Bool(true)),
-        ("none", Kind::Null(0)),
+        ("ip", Kind::Ipv4Value(vec![192, 0, 2, 7].into())),
+        ("path", Kind::StringValue("/admin".into())),
+        ("n", Kind::Int64Value(-42)),
+        ("", Kind::BoolValue(true)),
+        ("none", Kind::NullValue(0)),
     ];
     assert_eq!(args, expected);
 }

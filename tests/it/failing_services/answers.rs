@@ -10,7 +10,7 @@ use crate::support::wire::Data;
 #[test]
 fn d18_one_bad_action_refuses_the_whole_answer() {
     let long = "n".repeat(60);
-    let text = || Kind::String("x".into());
+    let text = || Kind::StringValue("x".into());
     let value = |kind| Some(pb::Value { kind, raw_string: Default::default() });
     let raw = |scope: i32, name: &str, value| Action {
         action: Some(pb::action::Action::SetVar(pb::SetVar { scope, name: name.into(), value })),
@@ -23,9 +23,9 @@ fn d18_one_bad_action_refuses_the_whole_answer() {
         ("NUL in the name", set_txn("a\0b", text())),
         ("name too long", set_txn(&long, text())),
         ("unset of a bad name", unset_txn("a b")),
-        ("IPv4 of 3 bytes", set_txn("ip", Kind::Ipv4(vec![1, 2, 3].into()))),
-        ("IPv4 of 16 bytes", set_txn("ip", Kind::Ipv4(vec![0; 16].into()))),
-        ("IPv6 of 4 bytes", set_txn("ip", Kind::Ipv6(vec![1, 2, 3, 4].into()))),
+        ("IPv4 of 3 bytes", set_txn("ip", Kind::Ipv4Value(vec![1, 2, 3].into()))),
+        ("IPv4 of 16 bytes", set_txn("ip", Kind::Ipv4Value(vec![0; 16].into()))),
+        ("IPv6 of 4 bytes", set_txn("ip", Kind::Ipv6Value(vec![1, 2, 3, 4].into()))),
         ("unknown scope", raw(9, "name", value(Some(text())))),
         ("negative scope", raw(-1, "name", value(Some(text())))),
         ("no value", raw(VarScope::Transaction.into(), "name", None)),
@@ -36,7 +36,7 @@ fn d18_one_bad_action_refuses_the_whole_answer() {
     let service = Service::start(move |request| {
         let index = request.origin.as_ref().unwrap().stream_id / 2;
         // Good ones around it: none of them may come through.
-        Answer::Actions(vec![allow(), actions[index as usize].clone(), set_txn("more", Kind::Int64(1))])
+        Answer::Actions(vec![allow(), actions[index as usize].clone(), set_txn("more", Kind::Int64Value(1))])
     });
     let bridge = bridge_to(service.uri(), "5s");
     let mut engine = bridge.engine();
@@ -53,7 +53,7 @@ fn d18_one_bad_action_refuses_the_whole_answer() {
 fn d19_longest_name() {
     let service = Service::start(|request| {
         let length = request.origin.as_ref().unwrap().stream_id as usize;
-        Answer::Actions(vec![set(VarScope::Transaction, &"n".repeat(length), Kind::Bool(true))])
+        Answer::Actions(vec![set(VarScope::Transaction, &"n".repeat(length), Kind::BoolValue(true))])
     });
     let config = |prefix: &str| {
         format!(
@@ -78,7 +78,7 @@ fn d19_longest_name() {
 fn answer_too_big_for_the_frame() {
     let service = Service::start(|request| {
         let size = request.origin.as_ref().unwrap().stream_id as usize;
-        Answer::Actions(vec![set_txn("big", Kind::Bytes(vec![7; size].into()))])
+        Answer::Actions(vec![set_txn("big", Kind::BytesValue(vec![7; size].into()))])
     });
     let bridge = bridge_to(service.uri(), "5s");
     let mut engine = bridge.engine();
@@ -120,21 +120,21 @@ fn d15_no_ack_is_empty_without_any_configuration() {
 fn d20_types_on_the_wire() {
     let service = Service::start(|_| {
         Answer::Actions(vec![
-            set_txn("null", Kind::Null(0)),
-            set_txn("yes", Kind::Bool(true)),
-            set_txn("no", Kind::Bool(false)),
-            set_txn("negative", Kind::Int64(-1)),
-            set_txn("least", Kind::Int64(i64::MIN)),
-            set_txn("most", Kind::Uint64(u64::MAX)),
-            set_txn("v4", Kind::Ipv4(vec![192, 0, 2, 1].into())),
-            set_txn("v6", Kind::Ipv6(vec![0; 16].into())),
-            set_txn("text", Kind::String("gr\u{fc}n".into())),
-            set_txn("bytes", Kind::Bytes(vec![0, 255].into())),
-            set(VarScope::Process, "p", Kind::Int64(240)),
-            set(VarScope::Session, "s", Kind::Int64(2287)),
-            set(VarScope::Unspecified, "t", Kind::Int64(2288)),
-            set(VarScope::Request, "q", Kind::Int64(239)),
-            set(VarScope::Response, "r", Kind::Int64(0)),
+            set_txn("null", Kind::NullValue(0)),
+            set_txn("yes", Kind::BoolValue(true)),
+            set_txn("no", Kind::BoolValue(false)),
+            set_txn("negative", Kind::Int64Value(-1)),
+            set_txn("least", Kind::Int64Value(i64::MIN)),
+            set_txn("most", Kind::Uint64Value(u64::MAX)),
+            set_txn("v4", Kind::Ipv4Value(vec![192, 0, 2, 1].into())),
+            set_txn("v6", Kind::Ipv6Value(vec![0; 16].into())),
+            set_txn("text", Kind::StringValue("gr\u{fc}n".into())),
+            set_txn("bytes", Kind::BytesValue(vec![0, 255].into())),
+            set(VarScope::Process, "p", Kind::Int64Value(240)),
+            set(VarScope::Session, "s", Kind::Int64Value(2287)),
+            set(VarScope::Unspecified, "t", Kind::Int64Value(2288)),
+            set(VarScope::Request, "q", Kind::Int64Value(239)),
+            set(VarScope::Response, "r", Kind::Int64Value(0)),
             unset_txn("u"),
         ])
     });

@@ -15,7 +15,8 @@ use crate::support::wire::Action;
 /// Sets `txn.by_NAME` and, for all, `txn.last` to its name.
 fn named(name: &'static str, delay: Duration) -> Service {
     Service::start(move |_| {
-        let actions = vec![set_txn(&format!("by_{name}"), Kind::Bool(true)), set_txn("last", Kind::String(name.into()))];
+        let actions =
+            vec![set_txn(&format!("by_{name}"), Kind::BoolValue(true)), set_txn("last", Kind::StringValue(name.into()))];
         Answer::after(delay, Answer::Actions(actions))
     })
 }
@@ -56,7 +57,7 @@ fn fan_out_is_side_by_side() {
         let barrier = Arc::clone(&barrier);
         Service::start(move |_| {
             barrier.wait();
-            Answer::Actions(vec![set_txn(name, Kind::Bool(true))])
+            Answer::Actions(vec![set_txn(name, Kind::BoolValue(true))])
         })
     };
     let (one, two) = (service("one"), service("two"));

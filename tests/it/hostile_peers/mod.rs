@@ -39,7 +39,7 @@ impl Scene {
         let service = Service::start(|request| {
             let mut actions = vec![allow()];
             if request.messages[0].name == "say-much" {
-                actions.push(set_txn("much", Kind::Bytes(vec![7; 8000].into())));
+                actions.push(set_txn("much", Kind::BytesValue(vec![7; 8000].into())));
             }
             Answer::Actions(actions)
         });

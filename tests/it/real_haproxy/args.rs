@@ -35,23 +35,23 @@ fn d29_every_type_in_order(haproxy: &Path) {
     assert_eq!(call.request.messages.len(), 1);
     assert_eq!(call.request.messages[0].name, "everything");
     let expected = [
-        arg("absent", Kind::Null(0)),
-        arg("yes", Kind::Bool(true)),
-        arg("no", Kind::Bool(false)),
-        arg("zero", Kind::Int64(0)),
-        arg("negative", Kind::Int64(-42)),
-        arg("least", Kind::Int64(i64::MIN)),
-        arg("most", Kind::Int64(i64::MAX)),
-        arg("client", Kind::Ipv4(vec![127, 0, 0, 1].into())),
-        arg("v4", Kind::Ipv4(vec![192, 0, 2, 1].into())),
-        arg("v6", Kind::Ipv6(vec![0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1].into())),
+        arg("absent", Kind::NullValue(0)),
+        arg("yes", Kind::BoolValue(true)),
+        arg("no", Kind::BoolValue(false)),
+        arg("zero", Kind::Int64Value(0)),
+        arg("negative", Kind::Int64Value(-42)),
+        arg("least", Kind::Int64Value(i64::MIN)),
+        arg("most", Kind::Int64Value(i64::MAX)),
+        arg("client", Kind::Ipv4Value(vec![127, 0, 0, 1].into())),
+        arg("v4", Kind::Ipv4Value(vec![192, 0, 2, 1].into())),
+        arg("v6", Kind::Ipv6Value(vec![0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1].into())),
         arg("path", text("/some/path")),
         raw("high", "caf\u{fffd} \u{fffd}\u{fffd}!", b"caf\xe9 \xff\xfe!"),
         arg("empty", text("")),
-        arg("body", Kind::Bytes(body.into())),
+        arg("body", Kind::BytesValue(body.into())),
         arg("method", text("POST")),
         arg("", text("first")),
-        arg("", Kind::Int64(2)),
+        arg("", Kind::Int64Value(2)),
         arg("twice", text("a")),
         arg("twice", text("b")),
     ];
@@ -74,7 +74,7 @@ fn many_args(haproxy: &Path) {
     let haproxy = start(haproxy, &bridge, frontend(&reflect(&VERDICT)), engine("messages many", &message));
 
     assert_eq!(get("/").send(haproxy.frontend()).header("x-allow"), "1");
-    let expected: Vec<Arg> = (0..200).map(|n| arg(&format!("a{n}"), Kind::Int64(n))).collect();
+    let expected: Vec<Arg> = (0..200).map(|n| arg(&format!("a{n}"), Kind::Int64Value(n))).collect();
     assert_eq!(service.only_call().request.messages[0].args, expected);
 }
 
@@ -94,7 +94,7 @@ fn method_names(haproxy: &Path) {
 }
 
 fn text(text: &str) -> Kind {
-    Kind::String(text.into())
+    Kind::StringValue(text.into())
 }
 
 fn arg(name: &str, kind: Kind) -> Arg {

@@ -14,7 +14,8 @@ on_each_line!(two_engines_on_one_bridge, unix_sockets_all_the_way);
 
 /// Two filters of one frontend, each with connections, an engine id and a variable prefix of its own.
 fn two_engines_on_one_bridge(haproxy: &Path) {
-    let service = Service::start(|request| Answer::Actions(vec![set_txn("by", Kind::String(request.messages[0].name.clone()))]));
+    let service =
+        Service::start(|request| Answer::Actions(vec![set_txn("by", Kind::StringValue(request.messages[0].name.clone()))]));
     let bridge = Bridge::simple(service.uri(), "3s");
     let section = |name: &str| {
         format!(

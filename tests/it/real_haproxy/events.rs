@@ -16,7 +16,7 @@ on_each_line!(d17_several_messages_in_one_event, d16_event_without_messages, tcp
 /// One NOTIFY, one call, one ACK with everything; a message whose condition is false isn't sent.
 fn d17_several_messages_in_one_event(haproxy: &Path) {
     let service = Service::start(|request| {
-        Answer::Actions(request.messages.iter().map(|message| set_txn(&message.name, Kind::Bool(true))).collect())
+        Answer::Actions(request.messages.iter().map(|message| set_txn(&message.name, Kind::BoolValue(true))).collect())
     });
     let bridge = Bridge::simple(service.uri(), "3s");
     let spoe = engine(
@@ -59,9 +59,9 @@ fn tcp_events(haproxy: &Path) {
         Answer::Actions(match request.messages[0].name.as_str() {
             "session" => {
                 let second = sessions.fetch_add(1, Ordering::SeqCst) == 1;
-                vec![set(VarScope::Session, "deny", Kind::Bool(second))]
+                vec![set(VarScope::Session, "deny", Kind::BoolValue(second))]
             }
-            _ => vec![set(VarScope::Session, "content", Kind::Bool(true))],
+            _ => vec![set(VarScope::Session, "content", Kind::BoolValue(true))],
         })
     });
     let bridge = Bridge::simple(service.uri(), "3s");
@@ -85,12 +85,12 @@ fn tcp_events(haproxy: &Path) {
     assert_eq!((reply.status, &reply.body[..]), (200, &b"served"[..]));
     let calls = service.calls();
     assert_eq!(calls.iter().flat_map(|call| message_names(&call.request)).collect::<Vec<_>>(), ["session", "content"]);
-    assert_eq!(calls[0].arg("client"), Some(Kind::Ipv4(vec![127, 0, 0, 1].into())));
-    assert_eq!(calls[0].arg("port"), Some(Kind::Int64(haproxy.frontend().port().into())));
-    assert_eq!(calls[1].arg("deny"), Some(Kind::Bool(false)), "the second event sees what the first has set");
+    assert_eq!(calls[0].arg("client"), Some(Kind::Ipv4Value(vec![127, 0, 0, 1].into())));
+    assert_eq!(calls[0].arg("port"), Some(Kind::Int64Value(haproxy.frontend().port().into())));
+    assert_eq!(calls[1].arg("deny"), Some(Kind::BoolValue(false)), "the second event sees what the first has set");
 
     assert!(get("/").try_send(haproxy.frontend()).is_err(), "the second connection is denied");
-    assert_eq!(service.calls()[3].arg("deny"), Some(Kind::Bool(true)));
+    assert_eq!(service.calls()[3].arg("deny"), Some(Kind::BoolValue(true)));
 }
 
 fn message_names(request: &DecideRequest) -> Vec<&str> {

@@ -88,12 +88,12 @@ fn d7_frames_above_64_kib(haproxy: &Path) {
     let body = pattern(110_000);
     let reply = post("/", body.clone()).send(haproxy.frontend());
     assert_eq!((reply.header("x-allow"), reply.header("x-error")), ("1".into(), "-".into()));
-    assert_eq!(service.only_call().arg("body"), Some(Kind::Bytes(body.into())));
+    assert_eq!(service.only_call().arg("body"), Some(Kind::BytesValue(body.into())));
 }
 
 fn body_sizes(service: &Service) -> Vec<Option<usize>> {
     let size = |kind| match kind {
-        Kind::Bytes(body) => Some(body.len()),
+        Kind::BytesValue(body) => Some(body.len()),
         _ => None,
     };
     service.calls().iter().map(|call| argument(&call.request, "body").and_then(size)).collect()

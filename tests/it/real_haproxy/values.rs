@@ -79,28 +79,28 @@ fn every_type_and_scope_back(haproxy: &Path) {
     assert!(unknown.contains("not found"), "{unknown}");
 
     let statuses: Vec<_> = service.calls().iter().filter_map(|call| call.arg("status")).collect();
-    assert_eq!(statuses, [Kind::Int64(200)], "the response event carries the status");
+    assert_eq!(statuses, [Kind::Int64Value(200)], "the response event carries the status");
 }
 
 fn request_actions() -> Vec<pb::Action> {
     let exact = pb::Value { kind: None, raw_string: (&b"c\xe9\xff"[..]).into() };
     let raw = pb::SetVar { scope: VarScope::Unspecified.into(), name: "raw".into(), value: Some(exact) };
     vec![
-        set_txn("bool", Kind::Bool(true)),
-        set_txn("false", Kind::Bool(false)),
-        set_txn("int", Kind::Int64(-5)),
-        set_txn("least", Kind::Int64(i64::MIN)),
-        set_txn("uint", Kind::Uint64(4_294_967_301)),
-        set_txn("v4", Kind::Ipv4(vec![192, 0, 2, 77].into())),
-        set_txn("v6", Kind::Ipv6(vec![0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8].into())),
+        set_txn("bool", Kind::BoolValue(true)),
+        set_txn("false", Kind::BoolValue(false)),
+        set_txn("int", Kind::Int64Value(-5)),
+        set_txn("least", Kind::Int64Value(i64::MIN)),
+        set_txn("uint", Kind::Uint64Value(4_294_967_301)),
+        set_txn("v4", Kind::Ipv4Value(vec![192, 0, 2, 77].into())),
+        set_txn("v6", Kind::Ipv6Value(vec![0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8].into())),
         set_txn("text", text("gr\u{fc}n")),
         set_txn("empty", text("")),
         pb::Action { action: Some(pb::action::Action::SetVar(raw)) },
-        set_txn("bytes", Kind::Bytes(vec![0, 1, 255, 0].into())),
+        set_txn("bytes", Kind::BytesValue(vec![0, 1, 255, 0].into())),
         set_txn("null", text("soon gone")),
-        set_txn("null", Kind::Null(0)),
-        set(VarScope::Process, "count", Kind::Int64(17)),
-        set(VarScope::Process, "unknown", Kind::Int64(18)),
+        set_txn("null", Kind::NullValue(0)),
+        set(VarScope::Process, "count", Kind::Int64Value(17)),
+        set(VarScope::Process, "unknown", Kind::Int64Value(18)),
         set(VarScope::Session, "who", text("session")),
         set(VarScope::Request, "early", text("request")),
     ]
@@ -109,7 +109,7 @@ fn request_actions() -> Vec<pb::Action> {
 /// `send-spoe-group` sees what the rules before it have set, and can take it away.
 fn unset_through_a_group(haproxy: &Path) {
     let service = Service::start(|_| {
-        Answer::Actions(vec![unset_txn("gone"), set_txn("nulled", Kind::Null(0)), set_txn("allow", Kind::Bool(true))])
+        Answer::Actions(vec![unset_txn("gone"), set_txn("nulled", Kind::NullValue(0)), set_txn("allow", Kind::BoolValue(true))])
     });
     let bridge = Bridge::simple(service.uri(), "3s");
     let rules = format!(
@@ -142,9 +142,9 @@ fn unset_through_a_group(haproxy: &Path) {
     let call = service.only_call();
     assert_eq!(call.request.messages.iter().map(|message| &message.name[..]).collect::<Vec<_>>(), ["first", "second"]);
     assert_eq!(call.arg("kept"), Some(text("here")));
-    assert_eq!(call.arg("absent"), Some(Kind::Null(0)));
+    assert_eq!(call.arg("absent"), Some(Kind::NullValue(0)));
 }
 
 fn text(text: &str) -> Kind {
-    Kind::String(text.into())
+    Kind::StringValue(text.into())
 }

@@ -221,5 +221,5 @@ pub(crate) fn unset_txn(name: &str) -> pb::Action {
 }
 
 pub(crate) fn allow() -> pb::Action {
-    set_txn("allow", Kind::Bool(true))
+    set_txn("allow", Kind::BoolValue(true))
 }

@@ -56,7 +56,7 @@ def text(value):
     return pb.Value(string_value=value)
 
 
-ABSENT = pb.Value(null=pb.NULL_VALUE_UNSPECIFIED)
+ABSENT = pb.Value(null_value=pb.NULL_VALUE_UNSPECIFIED)
 
 
 class DecisionServiceTest(unittest.TestCase):
@@ -103,7 +103,7 @@ class DecisionServiceTest(unittest.TestCase):
         self.assertIsNone(read(ABSENT))
         self.assertEqual(read(pb.Value(int64_value=-1)), -1)
         self.assertEqual(str(read(ip("192.0.2.7"))), "192.0.2.7")
-        self.assertEqual(read(pb.Value(bytes=b"\x00\xff")), b"\x00\xff")
+        self.assertEqual(read(pb.Value(bytes_value=b"\x00\xff")), b"\x00\xff")
 
 
 if __name__ == "__main__":

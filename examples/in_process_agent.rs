@@ -9,6 +9,7 @@ use spop_bridge::agent::{Agent, SocketListener};
 use spop_bridge::shutdown::Shutdown;
 use spop_bridge::spop::{Actions, Notify, TypedData, VarScope};
 
+#[allow(clippy::print_stdout, reason = "the address is what a user of the example needs")]
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let processor = tower::service_fn(|notify: Notify| async move {

@@ -9,6 +9,7 @@ mod examples;
 mod failing_services;
 mod hostile_peers;
 mod layering;
+mod readme;
 mod real_haproxy;
 mod shutdown;
 mod spop_differential;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
 use crate::telemetry::Count;
 use crate::telemetry::throttle::Throttle;
@@ -148,13 +148,15 @@ impl AckTooBig<'_> {
 }
 
 /// A listener is bound.
+#[cfg(feature = "bridge")]
 pub(crate) struct Listening<'a> {
     pub(crate) listener: &'a str,
     pub(crate) address: &'a str,
 }
 
+#[cfg(feature = "bridge")]
 impl Listening<'_> {
     pub(crate) fn record(&self) {
-        info!(listener = self.listener, address = self.address, "listening");
+        tracing::info!(listener = self.listener, address = self.address, "listening");
     }
 }

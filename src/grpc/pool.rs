@@ -108,6 +108,8 @@ impl Pool {
         let mut connecting = false;
         for endpoint in after.iter().chain(before) {
             match &*endpoint.state() {
+                // Known here before the task that keeps the connection has had its turn.
+                State::Ready(sender) if sender.is_closed() => connecting = true,
                 State::Ready(sender) => {
                     let load = endpoint.in_flight.load(Ordering::Relaxed);
                     if best.as_ref().is_none_or(|(least, ..)| load < *least) {

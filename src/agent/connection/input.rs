@@ -32,6 +32,8 @@ pub(super) enum Input {
     Progress,
     /// The socket, a limit or the processor wakes the task.
     Waiting,
+    /// There is more, but others come first: the task has woken itself.
+    Enough,
     Eof,
 }
 
@@ -49,6 +51,8 @@ where
                 || self.output.len() >= OUTPUT_LIMIT
                 || self.processor.service().poll_ready(cx).is_pending()
             {
+                // It is we who do not read: the peer's frame may take its time.
+                self.frame_begun = None;
                 return Ok(input);
             }
             match self.decoder.decode(&mut self.input) {
@@ -70,7 +74,7 @@ where
             input = Input::Progress;
         }
         cx.waker().wake_by_ref();
-        Ok(Input::Waiting)
+        Ok(Input::Enough)
     }
 
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<Poll<usize>, ConnectionError> {

@@ -127,7 +127,13 @@ where
             let progress = match self.stage {
                 Stage::Serving => match self.poll_input(cx, now)? {
                     Input::Eof => return Poll::Ready(Ok(())),
-                    input => matches!(input, Input::Progress) | self.poll_jobs(cx, now) | self.poll_output(cx, now)?,
+                    input => {
+                        let progress = self.poll_jobs(cx, now) | self.poll_output(cx, now)?;
+                        if matches!(input, Input::Enough) {
+                            return Poll::Pending;
+                        }
+                        matches!(input, Input::Progress) | progress
+                    }
                 },
                 Stage::Finishing { .. } => self.poll_jobs(cx, now) | self.poll_output(cx, now)? | self.finish_if_idle(),
                 Stage::Flushing => {

@@ -1,6 +1,6 @@
 //! Several endpoints in one backend.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{fallbacks, timed};
 use crate::support::bridge::Bridge;
@@ -50,6 +50,32 @@ fn connections_are_reused() {
     assert_eq!(decided(&mut engine, 1, 200), 200);
     figure("connections for 200 calls of one SPOP connection", service.connections());
     assert!(service.connections() <= 16, "{} connections", service.connections());
+}
+
+/// A service that ends its connections by GOAWAY, again and again, costs no verdict: what was not sent goes on the next one.
+#[test]
+fn connections_reach_their_maximum_age() {
+    let service = Service::with_max_age(Bound::tcp(), Duration::from_millis(1_010), |_| Answer::Actions(vec![allow()]));
+    let bridge = bridge_to_all(&[service.uri()]);
+    let mut engine = bridge.engine();
+    let end = Instant::now() + Duration::from_secs(5);
+    let mut asked = 0;
+    while Instant::now() < end {
+        // Many at once, so that some are on their way when the connection ends.
+        for stream in 0..200 {
+            engine.notify(1 + (asked + stream) * 2, 1, &[("check", &[])]);
+        }
+        for _ in 0..200 {
+            let ack = engine.expect_ack();
+            assert_eq!(ack.value("txn.allow"), Some(&Data::Bool(true)), "{ack:?}");
+        }
+        asked += 200;
+    }
+    figure(
+        "decisions over connections that live 1.1 s, all decided",
+        format!("{asked} on {} connections", service.connections()),
+    );
+    assert!(service.connections() >= 4);
 }
 
 /// One that never was there does not cost verdicts once the bridge knows.

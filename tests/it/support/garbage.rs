@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper::body::Incoming;
 
-use super::host::{Bound, Host};
+use super::host::{Bound, FOREVER, Host};
 
 /// A TCP server that treats each connection as a test says.
 pub(crate) struct TcpServer {
@@ -77,7 +77,7 @@ impl Page {
     }
 
     pub(crate) fn serve(self) -> Host {
-        Host::start(Bound::tcp(), tower::service_fn(move |request| answer(self.clone(), request)))
+        Host::start(Bound::tcp(), FOREVER, tower::service_fn(move |request| answer(self.clone(), request)))
     }
 }
 

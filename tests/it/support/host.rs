@@ -7,8 +7,10 @@ use std::error::Error as StdError;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -45,6 +47,9 @@ impl Bound {
     }
 }
 
+/// Older than any test.
+pub(crate) const FOREVER: Duration = Duration::from_secs(3600);
+
 /// A running server.
 pub(crate) struct Host {
     uri: String,
@@ -53,8 +58,9 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Serves HTTP/2 to everyone who connects.
-    pub(crate) fn start<S, B>(bound: Bound, service: S) -> Host
+    /// Serves HTTP/2 to everyone who connects. A connection that is `max_age` old is ended with GOAWAY: what is in flight is
+    /// finished.
+    pub(crate) fn start<S, B>(bound: Bound, max_age: Duration, service: S) -> Host
     where
         S: TowerService<http::Request<Incoming>, Response = http::Response<B>, Error = Infallible>
             + Clone
@@ -78,7 +84,7 @@ impl Host {
                     while let Ok((socket, _)) = listener.accept().await {
                         socket.set_nodelay(true).unwrap();
                         counter.fetch_add(1, Ordering::Relaxed);
-                        tokio::spawn(serve(socket, service.clone()));
+                        tokio::spawn(serve(socket, max_age, service.clone()));
                     }
                 }
                 Bound::Unix(listener) => {
@@ -86,7 +92,7 @@ impl Host {
                     let listener = tokio::net::UnixListener::from_std(listener).unwrap();
                     while let Ok((socket, _)) = listener.accept().await {
                         counter.fetch_add(1, Ordering::Relaxed);
-                        tokio::spawn(serve(socket, service.clone()));
+                        tokio::spawn(serve(socket, max_age, service.clone()));
                     }
                 }
             }
@@ -118,7 +124,7 @@ impl Drop for Host {
     }
 }
 
-async fn serve<S, B>(socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, service: S)
+async fn serve<S, B>(socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, max_age: Duration, service: S)
 where
     S: TowerService<http::Request<Incoming>, Response = http::Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
@@ -126,8 +132,13 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-        .max_concurrent_streams(1000)
-        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(service));
-    let _peer_went_away = connection.await;
+    let mut connection = pin!(
+        hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .max_concurrent_streams(1000)
+            .serve_connection(TokioIo::new(socket), TowerToHyperService::new(service))
+    );
+    if tokio::time::timeout(max_age, connection.as_mut()).await.is_err() {
+        connection.as_mut().graceful_shutdown();
+        let _peer_went_away = connection.await;
+    }
 }

@@ -12,7 +12,7 @@ use spop_bridge::pb::v1::{self as pb, DecideRequest, DecideResponse, VarScope};
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::host::{Bound, Host};
+use super::host::{Bound, FOREVER, Host};
 
 /// What the service does with one call.
 pub(crate) enum Answer {
@@ -90,9 +90,18 @@ impl Service {
     }
 
     pub(crate) fn bound(bound: Bound, script: impl Fn(&DecideRequest) -> Answer + Send + Sync + 'static) -> Service {
+        Service::with_max_age(bound, FOREVER, script)
+    }
+
+    /// Ends connections of that age with GOAWAY, as services do that want to be balanced anew.
+    pub(crate) fn with_max_age(
+        bound: Bound,
+        max_age: Duration,
+        script: impl Fn(&DecideRequest) -> Answer + Send + Sync + 'static,
+    ) -> Service {
         let record = Arc::new(Record::default());
         let decider = Decider { script: Arc::new(script), record: Arc::clone(&record) };
-        Service { host: Host::start(bound, DecisionServiceServer::new(decider)), record }
+        Service { host: Host::start(bound, max_age, DecisionServiceServer::new(decider)), record }
     }
 
     /// Sets `txn.allow` to true, whatever it is asked.

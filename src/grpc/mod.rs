@@ -3,6 +3,7 @@
 
 mod codec;
 mod connect;
+mod endpoint;
 mod error;
 mod pool;
 mod unary;

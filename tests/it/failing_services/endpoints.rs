@@ -52,6 +52,23 @@ fn connections_are_reused() {
     assert!(service.connections() <= 16, "{} connections", service.connections());
 }
 
+/// What accepts and hangs up is told of once, however often it is tried, and its decisions fail at once.
+#[test]
+fn an_endpoint_that_hangs_up_does_not_flood_the_log() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let uri = format!("http://{}", listener.local_addr().unwrap());
+    // Ends with the test's process.
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let bridge = bridge_to_all(&[&uri]);
+    let mut engine = bridge.engine();
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(decided(&mut engine, 1, 5), 0);
+    let log = bridge.log();
+    let lines = |message: &str| log.iter().filter(|line| line["message"] == message).count();
+    assert!(lines("endpoint connected") <= 1, "{log:?}");
+    assert_eq!(lines("endpoint not connected, trying on"), 1, "{log:?}");
+}
+
 /// A service that ends its connections by GOAWAY, again and again, costs no verdict: what was not sent goes on the next one.
 #[test]
 fn connections_reach_their_maximum_age() {

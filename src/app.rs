@@ -71,11 +71,9 @@ impl App {
     /// Serves until `stop` says so, then drains:
     ///
     /// 1. not ready: health checks are refused for `drain.delay`, while everything is still served, so that HAProxy moves on;
-    /// 2. stop accepting, and stop reading from what is connected;
-    /// 3. decisions in flight finish, for `drain.grace_period`;
-    /// 4. each connection ends with AGENT-DISCONNECT when it has nothing in flight; what is left after the grace period gets
-    ///    the fallback first;
-    /// 5. workers end, and what happened is summed up in the log.
+    /// 2. stop accepting; what is connected is served until it is quiet, then ends with AGENT-DISCONNECT;
+    /// 3. after `drain.grace_period` what is still in flight gets the fallback, and connections end;
+    /// 4. workers end, and what happened is summed up in the log.
     pub(crate) async fn run(self, stop: impl Future<Output = ()>) {
         stop.await;
         let drain = self.config.drain;

@@ -17,7 +17,7 @@ pub enum Phase {
     Running,
     /// Everything is served, but health checks are told that the agent is not ready, so that HAProxy moves on.
     NotReady,
-    /// Nothing new is accepted or read; what is in flight is finished, then AGENT-DISCONNECT.
+    /// Nothing new is accepted. Each connection is served until it is quiet, then ends with AGENT-DISCONNECT.
     Draining,
     /// The grace period is over: what is still in flight gets the fallback and connections close.
     Closing,

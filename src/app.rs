@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::agent::accept::{self, Places};
 use crate::agent::{SocketListener, UnixSocket};
-use crate::config::{Bind, Config, ListenerConfig};
+use crate::config::{Bind, Config, ListenerConfig, format_duration};
 use crate::shutdown::{Drain, Shutdown};
 use crate::telemetry::{Totals, event};
 use crate::worker::{Handover, Worker};
@@ -77,7 +77,8 @@ impl App {
     pub(crate) async fn run(self, stop: impl Future<Output = ()>) {
         stop.await;
         let drain = self.config.drain;
-        tracing::info!(delay = ?drain.delay, grace_period = ?drain.grace_period, "draining");
+        let (delay, grace_period) = (format_duration(drain.delay), format_duration(drain.grace_period));
+        tracing::info!(%delay, %grace_period, "draining");
         let mut gone = Box::pin(async {
             for acceptor in self.acceptors {
                 if let Ok(places) = acceptor.await {

@@ -39,16 +39,14 @@ impl Writer {
 
     /// Writes a string field; bytes that are not UTF-8 are replaced with U+FFFD. `false` if some were.
     pub(super) fn text(&mut self, field: u8, value: &[u8]) -> bool {
-        match String::from_utf8_lossy(value) {
-            std::borrow::Cow::Borrowed(text) => {
-                self.bytes(field, text.as_bytes());
-                true
-            }
-            std::borrow::Cow::Owned(text) => {
-                self.bytes(field, text.as_bytes());
-                false
-            }
+        // Checked first: unlike the lossy conversion the check is quick about ASCII.
+        let is_text = std::str::from_utf8(value).is_ok();
+        if is_text {
+            self.bytes(field, value);
+        } else {
+            self.bytes(field, String::from_utf8_lossy(value).as_bytes());
         }
+        is_text
     }
 
     /// Writes a message field whose content `write` appends. One byte is set aside for its length; a content of 128 bytes

@@ -43,10 +43,11 @@ impl Pool {
             let mut request = Request::from_parts(self.metadata.clone(), http::Extensions::new(), message.clone());
             // gRPC's own deadline: the service can give up when nobody waits any more.
             request.set_timeout(deadline.budget(Instant::now()));
+            let codec = BytesCodec::for_request(request.get_ref());
             let unseen = AtomicBool::new(false);
             let service = tower::service_fn(|request| send(&picked, request, &unseen));
             let mut grpc = Grpc::with_origin(service, picked.endpoint.origin.clone()).max_decoding_message_size(MAX_RESPONSE);
-            match grpc.unary(request, DECIDE, BytesCodec).await {
+            match grpc.unary(request, DECIDE, codec).await {
                 Ok(response) => return Ok(response.into_inner()),
                 // The connection was going when the request came: no service has seen it.
                 Err(_) if unseen.into_inner() && attempts < MAX_ATTEMPTS => {}

@@ -19,6 +19,9 @@ use crate::config::EndpointConfig;
 const KEEPALIVE_TIME: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Streams that were reset and whose late frames are still known as such, for up to a second; more than that are answered with another reset.
+const RESET_STREAMS: usize = 4096;
+
 /// What calls are sent on.
 pub(super) type Sender = SendRequest<Body>;
 
@@ -63,7 +66,14 @@ async fn http2<S>(stream: S) -> io::Result<(Sender, Driver)>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (sender, connection): (Sender, Connection<_, _, _>) =
-        Builder::new(TokioExecutor::new()).handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    let (sender, connection): (Sender, Connection<_, _, _>) = Builder::new(TokioExecutor::new())
+        // Decisions end at their deadline by resetting the stream, and many answers cross that on the way. Both limits are
+        // there against peers that abuse resets; with hyper's defaults about a thousand late answers end the connection, and all
+        // that is in flight on it.
+        .max_concurrent_reset_streams(RESET_STREAMS)
+        .max_local_error_reset_streams(None)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(io::Error::other)?;
     Ok((sender, Box::pin(connection)))
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{fallbacks, timed};
 use crate::support::bridge::Bridge;
 use crate::support::host::Bound;
+use crate::support::late::LateService;
 use crate::support::service::{Answer, Service, allow};
 use crate::support::wire::Data;
 use crate::support::{eventually, figure, free_address};
@@ -67,6 +68,29 @@ fn an_endpoint_that_hangs_up_does_not_flood_the_log() {
     let lines = |message: &str| log.iter().filter(|line| line["message"] == message).count();
     assert!(lines("endpoint connected") <= 1, "{log:?}");
     assert_eq!(lines("endpoint not connected, trying on"), 1, "{log:?}");
+}
+
+/// Answers that cross the cancellation of their calls are no fault of the service's: the connection stays.
+#[test]
+fn late_answers_cost_no_connection() {
+    let service = LateService::start(Duration::from_millis(25));
+    let bridge = Bridge::start(&format!(
+        "workers: 1\nbackends: {{ decisions: {{ endpoints: [\"{}\"] }} }}\n\
+         routes: [{{ messages: [\"*\"], backend: decisions, timeout: 20ms }}]\n{}",
+        service.uri(),
+        fallbacks()
+    ));
+    let mut engine = bridge.engine();
+    for round in 0..20 {
+        for stream in 0..200 {
+            engine.notify(1 + (round * 200 + stream) * 2, 1, &[("check", &[])]);
+        }
+        for _ in 0..200 {
+            let ack = engine.expect_ack();
+            assert_eq!(ack.text("txn.status"), "timeout", "{ack:?}");
+        }
+    }
+    assert_eq!(service.connections(), 1, "{:?}", bridge.log());
 }
 
 /// A service that ends its connections by GOAWAY, again and again, costs no verdict: what was not sent goes on the next one.

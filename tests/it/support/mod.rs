@@ -7,6 +7,7 @@ pub(crate) mod garbage;
 pub(crate) mod haproxy;
 pub(crate) mod host;
 pub(crate) mod http;
+pub(crate) mod late;
 pub(crate) mod load;
 pub(crate) mod process;
 pub(crate) mod service;

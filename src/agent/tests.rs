@@ -3,12 +3,14 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::sync::{Notify as Signal, mpsc};
 use tokio::time::timeout;
 use tower::util::BoxCloneSyncService;
@@ -247,12 +249,12 @@ async fn a_processor_that_is_not_ready_holds_frames_back() {
         type Error = Infallible;
         type Future = std::future::Ready<Result<Actions, Infallible>>;
 
-        fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Infallible>> {
+        fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
             if self.0.load(Ordering::Relaxed) == 0 {
                 cx.waker().wake_by_ref();
-                return std::task::Poll::Pending;
+                return Poll::Pending;
             }
-            std::task::Poll::Ready(Ok(()))
+            Poll::Ready(Ok(()))
         }
 
         fn call(&mut self, _: Notify) -> Self::Future {
@@ -276,8 +278,8 @@ async fn a_processor_that_is_not_ready_holds_frames_back() {
     }
     let more = poll_fn(|cx| {
         let mut buffer = [0; 1];
-        let mut buffer = tokio::io::ReadBuf::new(&mut buffer);
-        std::task::Poll::Ready(std::pin::Pin::new(&mut engine.stream).poll_read(cx, &mut buffer).is_ready())
+        let mut buffer = ReadBuf::new(&mut buffer);
+        Poll::Ready(Pin::new(&mut engine.stream).poll_read(cx, &mut buffer).is_ready())
     });
     assert!(!more.await, "the second NOTIFY waits");
     places.store(1, Ordering::Relaxed);
@@ -381,6 +383,39 @@ async fn idle_connections_end_without_fault_when_asked_to() {
     engine.notify([1]).await;
     engine.ack().await;
     assert_eq!(engine.disconnected().await.status, StatusCode::NORMAL);
+}
+
+/// On a thread of its own: what this guards against is a loop that no timeout of the test's runtime would interrupt.
+#[test]
+fn a_refused_peer_that_never_stops_sending_is_left() {
+    struct Flood;
+    impl AsyncRead for Flood {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            buffer.put_slice(&[b'x'; 1024]);
+            Poll::Ready(Ok(()))
+        }
+    }
+    impl AsyncWrite for Flood {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+    let (ended, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let agent = Agent::builder(instant()).build().unwrap();
+        runtime.block_on(agent.serve_connection(Flood, "flood", Shutdown::new().watch()));
+        ended.send(()).unwrap();
+    });
+    end.recv_timeout(Duration::from_secs(20)).expect("the connection ends");
 }
 
 #[tokio::test]

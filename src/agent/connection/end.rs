@@ -15,7 +15,7 @@ use crate::spop::StatusCode;
 
 /// How long we wait for the peer's end after ours: closing at once with its bytes unread would reset the connection, and the
 /// reset can overtake the ACKs before it.
-const LINGER: Duration = Duration::from_secs(1);
+pub(super) const LINGER: Duration = Duration::from_secs(1);
 /// How long nothing may happen on a connection that is to end before it does: an ACK is often answered with the next NOTIFY, which
 /// would cross our good-bye.
 const QUIET: Duration = Duration::from_millis(5);

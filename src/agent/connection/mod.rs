@@ -23,7 +23,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::BytesMut;
-use end::{StopSignal, Timeout, stop_signal};
+use end::{LINGER, StopSignal, Timeout, stop_signal};
 use futures_util::stream::FuturesUnordered;
 use input::Input;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -144,11 +144,14 @@ where
                     }
                     progress | self.output.is_empty()
                 }
+                // Looked at here as well as by the timer: a peer that never stops sending must not keep us.
+                Stage::Lingering { since } if since.elapsed() >= LINGER => return Poll::Ready(Ok(())),
                 Stage::Lingering { .. } => match self.poll_read(cx)? {
                     Poll::Ready(0) => return Poll::Ready(Ok(())),
                     Poll::Ready(_) => {
                         self.input.clear();
-                        true
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
                     }
                     Poll::Pending => false,
                 },

@@ -16,7 +16,7 @@
 //! ```
 //!
 //! Start reading at `app`, which composes all of it, then follow the arrows. A module imports to its right only:
-//! `cli → app → {worker, control} → {agent, bridge} → grpc → telemetry → config → {spop, pb, deadline, shutdown}`.
+//! `cli → app → {worker, control} → {agent, bridge} → grpc → telemetry → config → {spop, pb, protobuf, deadline, timer, shutdown}`.
 #![deny(missing_docs)]
 
 pub mod agent;
@@ -34,8 +34,11 @@ mod deadline;
 mod grpc;
 #[cfg(feature = "bridge")]
 pub mod pb;
+#[cfg(feature = "bridge")]
+mod protobuf;
 pub mod shutdown;
 pub mod spop;
 mod telemetry;
+mod timer;
 #[cfg(feature = "bridge")]
 mod worker;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use crate::agent::accept::Place;
@@ -13,7 +14,7 @@ use crate::agent::{Agent, AgentBuilder, BuildError, DetachedSocket, Process};
 use crate::bridge::{Bridge, Decide, status_actions};
 use crate::config::{Cause, Config, ListenerConfig};
 use crate::deadline::Deadline;
-use crate::grpc::{CallError, Pool};
+use crate::grpc::{CallError, Pool, Request};
 use crate::shutdown::Drain;
 
 /// An accepted connection on its way to a worker.
@@ -55,15 +56,19 @@ impl Worker {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let entered = runtime.enter();
         let pools = config.backends.iter().map(|backend| Pool::start(backend, index == 0)).collect();
-        let bridge = Bridge::new(Arc::clone(config), Backends(pools));
+        let backends = Backends(Arc::new(pools));
+        let bridge = Bridge::new(Arc::clone(config), backends.clone());
         let agents = config.listeners.iter().map(|listener| agent(config, listener, bridge.clone()));
         let agents = agents.collect::<Result<Vec<_>, _>>().map_err(io::Error::other)?;
         drop(entered);
         // Unbounded in name: each handover holds one of its listener's places.
         let (sender, receiver) = mpsc::unbounded_channel();
-        let thread = std::thread::Builder::new()
-            .name(format!("worker-{index}"))
-            .spawn(move || runtime.block_on(serve(&agents, receiver, drain)))?;
+        let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+            runtime.block_on(async {
+                serve(&agents, receiver, drain).await;
+                join_all(backends.0.iter().map(Pool::shut_down)).await;
+            });
+        })?;
         Ok(Self { sender, connections: Arc::new(AtomicUsize::new(0)), thread })
     }
 
@@ -121,11 +126,11 @@ fn settings<P: Process>(listener: &ListenerConfig, builder: AgentBuilder<P>) -> 
 }
 
 /// A pool for each backend, by its position in the configuration.
-#[derive(Debug)]
-struct Backends(Vec<Pool>);
+#[derive(Clone, Debug)]
+struct Backends(Arc<Vec<Pool>>);
 
 impl Decide for Backends {
-    async fn decide(&self, backend: usize, request: Bytes, deadline: Deadline) -> Result<Bytes, CallError> {
+    async fn decide(&self, backend: usize, request: Request, deadline: Deadline) -> Result<Bytes, CallError> {
         // Routes name backends by positions that the check made from the same list.
         self.0[backend].decide(request, deadline).await
     }

@@ -36,7 +36,6 @@ mod listener;
 mod processor;
 #[cfg(test)]
 mod tests;
-mod timer;
 mod unix;
 
 use std::sync::Arc;

@@ -4,7 +4,6 @@
 //! instead, and an ACK is never empty (d15).
 
 mod error;
-mod protobuf;
 mod request;
 mod response;
 mod route;
@@ -26,7 +25,7 @@ use tower::Service;
 
 use crate::config::{Cause, Config, RESERVED_PREFIX, RouteConfig};
 use crate::deadline::Deadline;
-use crate::grpc::CallError;
+use crate::grpc::{CallError, Request};
 use crate::spop::frame::ack::ack_len;
 use crate::spop::{Actions, Notify, TypedData};
 use crate::telemetry::event;
@@ -34,8 +33,12 @@ use crate::telemetry::event;
 /// How the bridge reaches backends.
 pub(crate) trait Decide: Send + Sync + 'static {
     /// Sends the bytes of a request to the backend at this position of the configuration, and returns those of the response.
-    fn decide(&self, backend: usize, request: Bytes, deadline: Deadline)
-    -> impl Future<Output = Result<Bytes, CallError>> + Send;
+    fn decide(
+        &self,
+        backend: usize,
+        request: Request,
+        deadline: Deadline,
+    ) -> impl Future<Output = Result<Bytes, CallError>> + Send;
 }
 
 /// Turns NOTIFYs into decisions by a configuration.

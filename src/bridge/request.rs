@@ -2,17 +2,23 @@
 //!
 //! This file and `response.rs` alone know the contract's messages; numbers are the fields of `proto/spopbridge/v1/decision.proto`.
 
-use bytes::Bytes;
-
-use super::protobuf::Writer;
+use crate::grpc::Request;
+use crate::protobuf::Writer;
 use crate::spop::{Message, Notify, TypedData};
+use crate::telemetry::TraceContext;
 
 /// What a request needs beyond its frame: tags, lengths, the origin's texts.
 const OVERHEAD: usize = 256;
 
 /// Encodes the messages of `notify` for which `wanted` says so; it is asked with each one's position.
-pub(super) fn encode(notify: &Notify, mut wanted: impl FnMut(usize) -> bool) -> Bytes {
-    let mut request = Writer::with_capacity(notify.payload().len() + notify.payload().len() / 4 + OVERHEAD);
+pub(super) fn encode(notify: &Notify, wanted: impl FnMut(usize) -> bool) -> Request {
+    let capacity = notify.payload().len() + notify.payload().len() / 4 + OVERHEAD;
+    let mut trace = TraceContext::default();
+    Request::new(capacity, |out| encode_into(out, notify, wanted, &mut trace)).traced(trace)
+}
+
+fn encode_into(out: Vec<u8>, notify: &Notify, mut wanted: impl FnMut(usize) -> bool, trace: &mut TraceContext) -> Vec<u8> {
+    let mut request = Writer::new(out);
     request.message(1, |origin| {
         let peer = &notify.peer;
         text_unless_empty(origin, 1, &peer.engine_id);
@@ -23,15 +29,18 @@ pub(super) fn encode(notify: &Notify, mut wanted: impl FnMut(usize) -> bool) -> 
     });
     for (position, message) in notify.messages().enumerate() {
         if wanted(position) {
-            request.message(2, |out| encode_message(out, &message));
+            request.message(2, |out| encode_message(out, &message, trace));
         }
     }
-    request.into_bytes().into()
+    request.into_bytes()
 }
 
-fn encode_message(out: &mut Writer, message: &Message<'_>) {
+fn encode_message(out: &mut Writer, message: &Message<'_>, trace: &mut TraceContext) {
     text_unless_empty(out, 1, message.name);
     for (name, value) in message.args() {
+        if let TypedData::String(value) = value {
+            trace.take(name, value);
+        }
         out.message(2, |arg| {
             text_unless_empty(arg, 1, name);
             arg.message(2, |out| encode_value(out, value));

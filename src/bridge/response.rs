@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use thiserror::Error;
 
-use super::protobuf::{Field, Fields, WireError};
+use crate::protobuf::{Field, Fields, WireError};
 use crate::spop::{ActionError, Actions, TypedData, VarScope, check_name};
 
 /// Why a response cannot be carried out.

@@ -98,7 +98,7 @@ proptest! {
     #[test]
     fn requests_equal_the_generated_types(stream_id: u64, messages in messages(), wanted: u8) {
         let wanted = |position: usize| wanted & (1 << position) != 0;
-        let request = request::encode(&notify(stream_id, &messages, 16_380), wanted);
+        let request = Bytes::copy_from_slice(request::encode(&notify(stream_id, &messages, 16_380), wanted).message());
         let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
         let expected = pb::DecideRequest {
             origin: Some(pb::Origin {
@@ -290,8 +290,8 @@ struct Scripted {
 }
 
 impl Decide for Arc<Scripted> {
-    async fn decide(&self, backend: usize, request: Bytes, deadline: Deadline) -> Result<Bytes, CallError> {
-        let request = pb::DecideRequest::decode(request).unwrap();
+    async fn decide(&self, backend: usize, request: Request, deadline: Deadline) -> Result<Bytes, CallError> {
+        let request = pb::DecideRequest::decode(request.message()).unwrap();
         self.asked.lock().unwrap().push((backend, request, deadline.budget(Instant::now())));
         self.answers[&backend].clone().map(|response| response.encode_to_vec().into())
     }
@@ -389,7 +389,8 @@ async fn an_arg_shortens_the_timeout() {
         let messages = vec![(b"one".to_vec(), vec![(b"ms".to_vec(), Value::Plain(arg))])];
         let (_, asked) = answer_to(notify(1, &messages, 16_380), [(0, Ok(set_bool("x")))]).await;
         assert!(asked[0].2 <= Duration::from_millis(expected), "{arg:?}: {:?}", asked[0].2);
-        assert_eq!(expected == 0, asked[0].2.is_zero(), "{arg:?}: {:?}", asked[0].2);
+        // On a machine that stands still all of it may be gone.
+        assert!(expected > 0 || asked[0].2.is_zero(), "{arg:?}: {:?}", asked[0].2);
     }
 }
 

@@ -1,12 +1,9 @@
 //! How much to log, and in which form.
 
-use std::fmt;
-use std::str::FromStr;
-
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::suggest::list;
+use super::names::names;
 
 /// What to log, and how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,39 +44,6 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
-}
-
-/// Names of an enum's values, both ways: for configuration and command line.
-macro_rules! names {
-    ($enum:ident { $($value:ident = $name:literal),+ $(,)? }) => {
-        impl $enum {
-            /// Every value.
-            pub const ALL: &[Self] = &[$(Self::$value),+];
-
-            /// The name in configuration and on the command line.
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$value => $name),+
-                }
-            }
-        }
-
-        impl FromStr for $enum {
-            type Err = String;
-
-            fn from_str(text: &str) -> Result<Self, String> {
-                let known = Self::ALL.iter().find(|value| value.as_str() == text);
-                let names = || list(Self::ALL.iter().map(|value| value.as_str()));
-                known.copied().ok_or_else(|| format!("expected {}", names()))
-            }
-        }
-
-        impl fmt::Display for $enum {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    };
 }
 
 names!(LogLevel { Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace = "trace" });

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::log::LogConfig;
 use super::on_failure::OnFailure;
 use super::pattern::Pattern;
+use super::protocol::Protocol;
 use super::variable::Variable;
 
 /// A whole configuration.
@@ -98,6 +99,8 @@ pub struct BackendConfig {
     pub endpoints: Vec<EndpointConfig>,
     /// For one connection to an endpoint.
     pub connect_timeout: Duration,
+    /// How decisions are carried to an endpoint.
+    pub protocol: Protocol,
     /// Sent with every call: lower-case ASCII keys, printable ASCII values. Values may be secret: [`Debug`](fmt::Debug)
     /// hides those.
     pub metadata: Vec<(String, String)>,
@@ -114,6 +117,7 @@ impl fmt::Debug for BackendConfig {
             .field("name", &self.name)
             .field("endpoints", &self.endpoints)
             .field("connect_timeout", &self.connect_timeout)
+            .field("protocol", &self.protocol)
             .field("metadata", &metadata)
             .finish()
     }
@@ -194,6 +198,7 @@ mod tests {
             name: "decisions".into(),
             endpoints: Vec::new(),
             connect_timeout: Duration::ZERO,
+            protocol: Protocol::default(),
             metadata: metadata.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
         };
         let printed = format!("{backend:?}");

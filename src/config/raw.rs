@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::cause::Cause;
 use super::log::{LogFormat, LogLevel};
+use super::protocol::Protocol;
 use super::{limits, variable};
 
 /// Configuration of spop-bridge.
@@ -114,6 +115,9 @@ pub(super) struct Backend {
     /// For one connection to an endpoint.
     #[schemars(transform = limits::CONNECT_TIMEOUT.clone())]
     pub(super) connect_timeout: Option<String>,
+    /// How decisions are carried to an endpoint.
+    #[schemars(extend("default" = Protocol::default().as_str()))]
+    pub(super) protocol: Option<Protocol>,
     /// Metadata (headers) to send with every call: lower-case keys, values of printable ASCII.
     #[schemars(transform = secret_values, extend("propertyNames" = { "pattern": METADATA_KEY_PATTERN }))]
     pub(super) metadata: Option<BTreeMap<String, String>>,

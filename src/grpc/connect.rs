@@ -1,16 +1,16 @@
 //! One HTTP/2 connection to an endpoint.
 
 use std::io;
+use std::pin::Pin;
 use std::time::Duration;
 
+use bytes::Bytes;
+use h2::client::{Builder, SendRequest};
 use http::Uri;
-use http::uri::Authority;
-use hyper::client::conn::http2::{Builder, Connection, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use http::uri::{Authority, PathAndQuery};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
-use tonic::body::Body;
 
 use crate::config::EndpointConfig;
 
@@ -22,17 +22,20 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// Streams that were reset and whose late frames are still known as such, for up to a second; more than that are answered with another reset.
 const RESET_STREAMS: usize = 4096;
 
+/// What a service may send on one stream, and on the connection, before we have read it, in bytes. Answers are small and read at once.
+const WINDOW: u32 = 1 << 20;
+
 /// What calls are sent on.
-pub(super) type Sender = SendRequest<Body>;
+pub(super) type Sender = SendRequest<Bytes>;
 
 /// What must be polled for the connection to live.
-pub(super) type Driver = std::pin::Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
+pub(super) type Connection = Pin<Box<dyn Future<Output = Result<(), h2::Error>> + Send>>;
 
 /// Connects within `timeout` and starts HTTP/2, without waiting for the peer to show that it speaks it.
 ///
 /// # Errors
 /// What the operating system says, or [`io::ErrorKind::TimedOut`].
-pub(super) async fn connect(endpoint: &EndpointConfig, timeout: Duration) -> io::Result<(Sender, Driver)> {
+pub(super) async fn connect(endpoint: &EndpointConfig, timeout: Duration) -> io::Result<(Sender, Connection)> {
     let attempt = async {
         match endpoint {
             EndpointConfig::Http { uri } => http2(tcp(uri.authority().map_or("", Authority::as_str)).await?).await,
@@ -45,13 +48,17 @@ pub(super) async fn connect(endpoint: &EndpointConfig, timeout: Duration) -> io:
     }
 }
 
-/// The scheme and authority that requests to `endpoint` carry.
-pub(super) fn origin(endpoint: &EndpointConfig) -> Uri {
-    match endpoint {
+/// What requests to the method at `path` of `endpoint` carry.
+pub(super) fn method(endpoint: &EndpointConfig, path: &'static str) -> Uri {
+    let mut parts = match endpoint {
         EndpointConfig::Http { uri } => uri.clone(),
         // What gRPC libraries send for a Unix socket.
         EndpointConfig::Unix { .. } => Uri::from_static("http://localhost"),
     }
+    .into_parts();
+    parts.path_and_query = Some(PathAndQuery::from_static(path));
+    // An endpoint's URI has a scheme and an authority.
+    Uri::from_parts(parts).unwrap_or_else(|_| Uri::from_static(path))
 }
 
 async fn tcp(authority: &str) -> io::Result<TcpStream> {
@@ -62,17 +69,23 @@ async fn tcp(authority: &str) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-async fn http2<S>(stream: S) -> io::Result<(Sender, Driver)>
+async fn http2<S>(stream: S) -> io::Result<(Sender, Connection)>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (sender, connection): (Sender, Connection<_, _, _>) = Builder::new(TokioExecutor::new())
-        // Decisions end at their deadline by resetting the stream, and many answers cross that on the way. Both limits are
-        // there against peers that abuse resets; with hyper's defaults about a thousand late answers end the connection, and all
+    let (sender, connection) = Builder::new()
+        .enable_push(false)
+        .initial_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        // Decisions end at their deadline by resetting the call, and many answers cross that on the way. Both limits are
+        // there against peers that abuse resets; with the defaults about a thousand late answers end the connection, and all
         // that is in flight on it.
         .max_concurrent_reset_streams(RESET_STREAMS)
         .max_local_error_reset_streams(None)
-        .handshake(TokioIo::new(stream))
+        // There against peers that send many small frames which nobody reads. Ours are read in the turn in which they arrive, and thousands of
+        // small answers in one turn are what a busy service sends. What is buffered is bounded by the windows all the same.
+        .data_frame_budget(usize::MAX)
+        .handshake(stream)
         .await
         .map_err(io::Error::other)?;
     Ok((sender, Box::pin(connection)))

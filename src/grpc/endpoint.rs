@@ -1,51 +1,93 @@
-//! One endpoint as one worker sees it: a connection, and the task that keeps it.
+//! One endpoint as one worker sees it: a link, and the task that keeps it.
 //!
 //! ```text
-//! Connecting ──connected──▶ Ready ──lost──▶ Connecting
-//!     └──not──▶ Failed ──(backoff)──connected──▶ Ready
+//!      ┌────────────lost, going away (calls)─────────────┐
+//!      ▼                                                 │
+//! Connecting ──connected──▶ Ready ──going away (stream)──▶ Leaving ──replaced──▶ Ready
+//!      └──not──▶ Failed ──(backoff)──connected──▶ Ready
 //! ```
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
-use http::Uri;
+use http::{HeaderMap, Uri};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tonic::{Code, Status};
 
 use super::connect::{self, Sender, connect};
-use super::error::chain;
-use crate::config::EndpointConfig;
-use crate::telemetry::event::{EndpointDown, EndpointUp};
+use super::error::{chain, describe};
+use super::link::{Event, Link, Stream};
+use super::request;
+use super::stream::Decisions;
+use crate::config::{BackendConfig, EndpointConfig, Protocol};
+use crate::telemetry::event::{EndpointDown, EndpointUp, StreamRefused};
 
 /// Between attempts to connect: doubled from the one to the other. A service next door that restarts is found again within a
 /// second, and a dead one costs a worker one attempt a second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// A connection that broke sooner than this counts as failed to connect: what accepts and hangs up must not make us spin.
 const STABLE_AFTER: Duration = Duration::from_secs(1);
+/// How long a stream whose connection is going away is used while no other can be had. A service that is stopping waits for it to end.
+const LEAVE: Duration = Duration::from_secs(5);
+/// How long a service may take to end a stream when the bridge itself stops.
+const GOODBYE: Duration = Duration::from_millis(200);
+/// How long a connection that is left may take for what has begun on it: longer than any decision may take.
+const DRAIN: Duration = Duration::from_secs(61);
 
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub(super) name: Arc<str>,
-    pub(super) origin: Uri,
+    pub(super) decide: Uri,
+    pub(super) headers: HeaderMap,
     pub(super) in_flight: AtomicUsize,
     target: EndpointConfig,
+    protocol: Protocol,
+    connect_timeout: Duration,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 pub(super) enum State {
     Connecting,
-    Ready(Sender),
+    Ready(Carrier),
+    /// Going away: only if no other endpoint is ready.
+    Leaving(Carrier),
     Failed(Arc<str>),
 }
 
+/// What carries decisions to an endpoint.
+#[derive(Clone, Debug)]
+pub(super) enum Carrier {
+    Stream(Arc<Decisions>),
+    Calls(Sender),
+}
+
+impl Carrier {
+    /// Whether it takes decisions. It may be over before the task that keeps it has had its turn.
+    pub(super) fn is_open(&self) -> bool {
+        match self {
+            Self::Stream(decisions) => decisions.is_open(),
+            Self::Calls(sender) => {
+                let mut cx = Context::from_waker(Waker::noop());
+                !matches!(sender.clone().poll_ready(&mut cx), Poll::Ready(Err(_)))
+            }
+        }
+    }
+}
+
 impl Endpoint {
-    pub(super) fn new(target: &EndpointConfig) -> Self {
+    pub(super) fn new(target: &EndpointConfig, backend: &BackendConfig) -> Self {
         Self {
             name: target.to_string().into(),
-            origin: connect::origin(target),
+            decide: connect::method(target, "/spopbridge.v1.DecisionService/Decide"),
+            headers: request::headers(backend),
             in_flight: AtomicUsize::new(0),
             target: target.clone(),
+            protocol: backend.protocol,
+            connect_timeout: backend.connect_timeout,
             state: Mutex::new(State::Connecting),
         }
     }
@@ -54,39 +96,146 @@ impl Endpoint {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Connects, and connects again, for ever. `changed` is told of every new state.
-    pub(super) async fn keep_connected(&self, timeout: Duration, changed: &Notify, mut log: Log) {
+    /// Connects, and connects again, until told to `stop`. `changed` is told of every new state.
+    pub(super) async fn run(&self, changed: &Notify, log: Log, stop: impl Future<Output = ()>) {
+        let mut link = None;
+        tokio::select! {
+            biased;
+            () = stop => {}
+            () = self.keep_connected(&mut link, changed, log) => {}
+        }
+        // A stream that ends in order is no error in the service's log.
+        if let Some((link, Carrier::Stream(decisions))) = link {
+            decisions.close();
+            let _ = tokio::time::timeout(GOODBYE, link.drain()).await;
+        }
+    }
+
+    async fn keep_connected(&self, current: &mut Option<(Link, Carrier)>, changed: &Notify, mut log: Log) {
         let set = |state| {
             *self.state() = state;
             changed.notify_waiters();
         };
         let mut backoff = BACKOFF.0;
+        // Connections that were left, with what has begun on them.
+        let mut left = JoinSet::new();
+        let mut leaving = Leaving::default();
         loop {
-            let reason = match connect(&self.target, timeout).await {
-                Ok((sender, mut connection)) => {
-                    set(State::Ready(sender));
+            while left.try_join_next().is_some() {}
+            let reason = match self.link().await {
+                Ok((link, carrier)) => {
+                    set(State::Ready(carrier.clone()));
+                    leaving.end();
                     log.connected(&self.name);
-                    let ended = match tokio::time::timeout(STABLE_AFTER, &mut connection).await {
-                        Ok(ended) => ended,
-                        Err(_) => {
-                            log.stable(&self.name);
-                            backoff = BACKOFF.0;
-                            // Its end is no failure. Calls that have begun end with it or, after GOAWAY, drain.
-                            let _ = connection.await;
+                    let (link, carrier) = current.insert((link, carrier));
+                    let (end, stable) = self.serve(link, carrier, &set, &mut log).await;
+                    if stable {
+                        backoff = BACKOFF.0;
+                    }
+                    let Some((link, carrier)) = current.take() else { return };
+                    match end {
+                        End::GoingAway => {
+                            left.spawn(tokio::time::timeout(DRAIN, link.drain()));
+                            match carrier {
+                                Carrier::Stream(decisions) if decisions.is_open() => {
+                                    set(State::Leaving(Carrier::Stream(Arc::clone(&decisions))));
+                                    leaving.begin(decisions);
+                                }
+                                _ => set(State::Connecting),
+                            }
+                            if !stable {
+                                tokio::time::sleep(jittered(backoff)).await;
+                                backoff = (backoff * 2).min(BACKOFF.1);
+                            }
+                            continue;
+                        }
+                        // Its end is no failure.
+                        End::Lost(_) if stable => {
                             set(State::Connecting);
                             continue;
                         }
-                    };
-                    ended.map_or_else(|error| chain(&error), |()| "closed by the service".to_owned())
+                        End::Lost(reason) => reason,
+                    }
                 }
-                Err(error) => chain(&error),
+                Err(reason) => reason,
             };
-            log.failed(&self.name, &reason);
-            set(State::Failed(reason.into()));
+            if !leaving.is_of_use() {
+                leaving.end();
+                log.failed(&self.name, &reason);
+                set(State::Failed(reason.into()));
+            }
             tokio::time::sleep(jittered(backoff)).await;
             backoff = (backoff * 2).min(BACKOFF.1);
         }
     }
+
+    /// Connects and opens the stream, if there is to be one.
+    async fn link(&self) -> Result<(Link, Carrier), String> {
+        let (mut sender, connection) = connect(&self.target, self.connect_timeout).await.map_err(|error| chain(&error))?;
+        if self.protocol == Protocol::Decide {
+            return Ok((Link::new(connection, sender.clone(), None), Carrier::Calls(sender)));
+        }
+        let method = connect::method(&self.target, "/spopbridge.v1.DecisionService/DecideStream");
+        let stream = Stream::open(&mut sender, &method, &self.headers, &self.name).map_err(|error| chain(&error))?;
+        let decisions = Arc::clone(stream.decisions());
+        Ok((Link::new(connection, sender, Some(stream)), Carrier::Stream(decisions)))
+    }
+
+    /// Drives a link until it is to be left, and says whether it was good for long enough.
+    async fn serve(&self, link: &mut Link, carrier: &mut Carrier, set: &impl Fn(State), log: &mut Log) -> (End, bool) {
+        let stable = tokio::time::sleep(STABLE_AFTER);
+        let mut stable = std::pin::pin!(stable);
+        let mut is_stable = false;
+        loop {
+            let event = tokio::select! {
+                biased;
+                event = link.event() => event,
+                () = &mut stable, if !is_stable => {
+                    is_stable = true;
+                    log.stable(&self.name);
+                    continue;
+                }
+            };
+            let end = match event {
+                Event::Refused(status, Some(sender)) if self.protocol == Protocol::Auto => {
+                    log.refused(&self.name, &status);
+                    *carrier = Carrier::Calls(sender);
+                    set(State::Ready(carrier.clone()));
+                    continue;
+                }
+                Event::Refused(status, _) => End::Lost(format!("DecideStream was refused with {}", describe(&status))),
+                Event::GoingAway => End::GoingAway,
+                Event::Ended(reason) => End::Lost(reason),
+            };
+            return (end, is_stable);
+        }
+    }
+}
+
+/// The stream of a connection that is going away. It is used until there is another, or for as long as it is polite.
+#[derive(Default)]
+struct Leaving(Option<(Arc<Decisions>, Instant)>);
+
+impl Leaving {
+    fn begin(&mut self, decisions: Arc<Decisions>) {
+        self.0 = Some((decisions, Instant::now()));
+    }
+
+    fn is_of_use(&self) -> bool {
+        self.0.as_ref().is_some_and(|(decisions, since)| decisions.is_open() && since.elapsed() < LEAVE)
+    }
+
+    fn end(&mut self) {
+        if let Some((decisions, _)) = self.0.take() {
+            decisions.close();
+        }
+    }
+}
+
+/// Why a link is left.
+enum End {
+    GoingAway,
+    Lost(String),
 }
 
 /// Half to all of `backoff`, so that many workers and bridges do not come at once.
@@ -103,6 +252,7 @@ pub(super) struct Log {
     backend: Arc<str>,
     /// What was said last.
     said: Option<Said>,
+    said_refused: bool,
     /// One worker speaks for the process: all see the same services come and go.
     speaks: bool,
 }
@@ -115,7 +265,7 @@ enum Said {
 
 impl Log {
     pub(super) fn new(backend: &Arc<str>, speaks: bool) -> Self {
-        Self { backend: Arc::clone(backend), said: None, speaks }
+        Self { backend: Arc::clone(backend), said: None, said_refused: false, speaks }
     }
 
     /// After a failure good news waits until the connection has proved itself.
@@ -128,6 +278,14 @@ impl Log {
     fn stable(&mut self, endpoint: &str) {
         if self.is_news(Said::Up) {
             EndpointUp { backend: &self.backend, endpoint }.record();
+        }
+    }
+
+    /// Decisions go to `endpoint` by calls.
+    fn refused(&mut self, endpoint: &str, status: &Status) {
+        if self.speaks && !std::mem::replace(&mut self.said_refused, true) {
+            let is_missing = status.code() == Code::Unimplemented;
+            StreamRefused { backend: &self.backend, endpoint, is_missing, status: &describe(status) }.record();
         }
     }
 

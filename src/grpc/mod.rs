@@ -1,12 +1,27 @@
-//! The way to the decision services: connections, the choice among them, calls. Knows no frames and no messages: bytes go out
-//! to a method, bytes or a [`CallError`] come back.
+//! The way to the decision services: connections, the choice among them, the two ways to carry a decision. Knows no frames and no
+//! messages: the bytes of a request go out, those of a response or a [`CallError`] come back.
+//!
+//! ```text
+//! Pool::decide ─▶ pick an endpoint's link ─┬▶ Decisions (stream.rs) ─▶ queue ─▶ link's task ══ one DecideStream ══▶ service
+//!                                          └▶ unary.rs ═════════ one Decide call each, on the link's connection ══▶ service
+//! ```
+//!
+//! HTTP/2 is the h2 crate's: the pool must see what tonic's and hyper's channels hide (GOAWAY on a connection with a live stream, which
+//! request a service cannot have seen), and a decision must not pay for their queues.
 
-mod codec;
 mod connect;
+mod deadlines;
 mod endpoint;
 mod error;
+mod framing;
+mod item;
+mod link;
 mod pool;
+mod request;
+mod response;
+mod stream;
 mod unary;
 
 pub(crate) use error::CallError;
 pub(crate) use pool::Pool;
+pub(crate) use request::Request;

@@ -1,76 +1,127 @@
 //! A backend's endpoints as one worker sees them, and the choice among them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Notify;
-use tokio::task::AbortHandle;
+use bytes::Bytes;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 
-use super::CallError;
-use super::connect::Sender;
-use super::endpoint::{Endpoint, Log, State};
+use super::endpoint::{Carrier, Endpoint, Log, State};
+use super::error::{CallError, Failure};
+use super::request::Request;
+use super::unary;
 use crate::config::BackendConfig;
+use crate::deadline::Deadline;
+
+/// How often a request is sent that nobody has seen. Connections rarely end twice in a row; a peer that refuses all streams must not
+/// make us spin until the deadline.
+const MAX_ATTEMPTS: usize = 3;
 
 /// A worker's connections to one backend. Dropping it closes them.
 #[derive(Debug)]
 pub(crate) struct Pool {
     endpoints: Vec<Arc<Endpoint>>,
-    tasks: Vec<AbortHandle>,
+    tasks: Mutex<JoinSet<()>>,
+    stop: watch::Sender<bool>,
     /// Some endpoint's state has changed.
     changed: Arc<Notify>,
     /// Where the search for the least loaded endpoint starts, so that equals take turns.
     turn: AtomicUsize,
-    pub(super) metadata: tonic::metadata::MetadataMap,
 }
 
 impl Pool {
     /// Starts connecting to all endpoints of `backend` on the current runtime. `speaks` is whether this worker tells the log.
     pub(crate) fn start(backend: &BackendConfig, speaks: bool) -> Self {
-        let endpoints: Vec<_> = backend.endpoints.iter().map(|target| Arc::new(Endpoint::new(target))).collect();
+        let endpoints: Vec<_> = backend.endpoints.iter().map(|target| Arc::new(Endpoint::new(target, backend))).collect();
         let changed = Arc::new(Notify::new());
-        let tasks = endpoints.iter().map(|endpoint| {
-            let (endpoint, changed, timeout) = (Arc::clone(endpoint), Arc::clone(&changed), backend.connect_timeout);
+        let stop = watch::Sender::new(false);
+        let mut tasks = JoinSet::new();
+        for endpoint in &endpoints {
+            let (endpoint, changed, mut stop) = (Arc::clone(endpoint), Arc::clone(&changed), stop.subscribe());
             let log = Log::new(&backend.name, speaks);
-            tokio::spawn(async move { endpoint.keep_connected(timeout, &changed, log).await }).abort_handle()
-        });
-        Self { tasks: tasks.collect(), endpoints, changed, turn: AtomicUsize::new(0), metadata: metadata(backend) }
+            tasks.spawn(async move {
+                let stop = async move { drop(stop.wait_for(|stop| *stop).await) };
+                endpoint.run(&changed, log, stop).await;
+            });
+        }
+        Self { tasks: Mutex::new(tasks), endpoints, changed, stop, turn: AtomicUsize::new(0) }
     }
 
-    /// The connected endpoint with the fewest calls in flight. Waits while some are connecting and none is connected; the
-    /// caller bounds that by its deadline.
-    pub(super) async fn pick(&self) -> Result<Picked<'_>, CallError> {
-        if let Some(picked) = self.pick_now()? {
-            return Ok(picked);
-        }
+    /// Takes leave of the services. No decision may be under way any more.
+    pub(crate) async fn shut_down(&self) {
+        self.stop.send_replace(true);
+        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// Brings the bytes of a request to an endpoint, and returns those of the response. At the deadline, or when the returned future is
+    /// dropped, the decision is cancelled.
+    pub(crate) async fn decide(&self, mut request: Request, deadline: Deadline) -> Result<Bytes, CallError> {
+        let mut refused = Vec::new();
         loop {
-            let changed = self.changed.notified();
-            let mut changed = std::pin::pin!(changed);
-            // Registered before looking, so that no change is missed in between.
-            changed.as_mut().enable();
-            if let Some(picked) = self.pick_now()? {
-                return Ok(picked);
+            let picked = match self.pick_now() {
+                // Rare, and large: boxed, so that every other decision need not carry room for it.
+                Ok(None) => Box::pin(self.pick(deadline)).await,
+                Ok(Some(picked)) => Ok(picked),
+                Err(error) => Err(error),
+            };
+            // Why nobody took it tells more than that nobody is left.
+            let picked = picked.map_err(|error| refused.pop().unwrap_or(error))?;
+            let endpoint = picked.endpoint;
+            let result = match &picked.carrier {
+                Carrier::Stream(decisions) => match decisions.decide(request, deadline) {
+                    Ok(decided) => decided.await,
+                    Err(failure) => Err(failure),
+                },
+                Carrier::Calls(sender) => Box::pin(unary::call(endpoint, sender.clone(), request, deadline)).await,
+            };
+            match result {
+                Ok(response) => return Ok(response),
+                Err(Failure::Unseen(unseen, error)) if refused.len() + 1 < MAX_ATTEMPTS => {
+                    refused.push(error);
+                    request = unseen;
+                }
+                Err(Failure::Unseen(_, error) | Failure::Final(error)) => return Err(error),
             }
-            changed.await;
         }
     }
 
+    /// Waits while some endpoint is connecting and none is connected.
+    async fn pick(&self, deadline: Deadline) -> Result<Picked<'_>, CallError> {
+        let picked = async {
+            loop {
+                let changed = self.changed.notified();
+                let mut changed = std::pin::pin!(changed);
+                // Registered before looking, so that no change is missed in between.
+                changed.as_mut().enable();
+                if let Some(picked) = self.pick_now()? {
+                    return Ok(picked);
+                }
+                changed.await;
+            }
+        };
+        tokio::time::timeout_at(deadline.instant().into(), picked).await.unwrap_or(Err(CallError::Timeout))
+    }
+
+    /// The connected endpoint with the fewest decisions in flight.
     fn pick_now(&self) -> Result<Option<Picked<'_>>, CallError> {
         let endpoints = &self.endpoints;
         let start = self.turn.fetch_add(1, Ordering::Relaxed) % endpoints.len();
         let (before, after) = endpoints.split_at(start);
-        let mut best: Option<(usize, &Endpoint, Sender)> = None;
+        let mut best: Option<((bool, usize), &Endpoint, Carrier)> = None;
         let mut failed = None;
         let mut connecting = false;
         for endpoint in after.iter().chain(before) {
-            match &*endpoint.state() {
-                // Known here before the task that keeps the connection has had its turn.
-                State::Ready(sender) if sender.is_closed() => connecting = true,
-                State::Ready(sender) => {
-                    let load = endpoint.in_flight.load(Ordering::Relaxed);
-                    if best.as_ref().is_none_or(|(least, ..)| load < *least) {
-                        best = Some((load, endpoint, sender.clone()));
+            let state = endpoint.state();
+            match &*state {
+                State::Ready(carrier) | State::Leaving(carrier) if carrier.is_open() => {
+                    let rank = (matches!(*state, State::Leaving(_)), endpoint.in_flight.load(Ordering::Relaxed));
+                    if best.as_ref().is_none_or(|(least, ..)| rank < *least) {
+                        best = Some((rank, endpoint, carrier.clone()));
                     }
                 }
+                State::Ready(_) | State::Leaving(_) => connecting = true,
                 State::Connecting => connecting = true,
                 State::Failed(reason) => {
                     failed.get_or_insert_with(|| (Arc::clone(&endpoint.name), Arc::clone(reason)));
@@ -78,9 +129,9 @@ impl Pool {
             }
         }
         match (best, failed) {
-            (Some((_, endpoint, sender)), _) => {
+            (Some((_, endpoint, carrier)), _) => {
                 endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
-                Ok(Some(Picked { endpoint, sender }))
+                Ok(Some(Picked { endpoint, carrier }))
             }
             (None, Some((endpoint, reason))) if !connecting => Err(CallError::NotConnected { endpoint, reason }),
             (None, _) => Ok(None),
@@ -88,31 +139,15 @@ impl Pool {
     }
 }
 
-impl Drop for Pool {
-    fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
-    }
-}
-
-/// An endpoint chosen for one call, which counts as in flight until this is dropped.
+/// An endpoint chosen for one decision, which counts as in flight until this is dropped.
 #[derive(Debug)]
-pub(super) struct Picked<'a> {
-    pub(super) endpoint: &'a Endpoint,
-    pub(super) sender: Sender,
+struct Picked<'a> {
+    endpoint: &'a Endpoint,
+    carrier: Carrier,
 }
 
 impl Drop for Picked<'_> {
     fn drop(&mut self) {
         self.endpoint.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-fn metadata(backend: &BackendConfig) -> tonic::metadata::MetadataMap {
-    let headers = backend.metadata.iter().filter_map(|(name, value)| {
-        // Both were checked with the configuration.
-        Some((http::HeaderName::try_from(name).ok()?, http::HeaderValue::try_from(value).ok()?))
-    });
-    tonic::metadata::MetadataMap::from_headers(headers.collect())
 }

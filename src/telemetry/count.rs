@@ -53,6 +53,10 @@ counts! {
     Unrouted => "unrouted",
     /// Decisions that ended in the `internal` fallback.
     Internal => "internal",
+    /// Answers on a stream to decisions that had ended: late, or repeated.
+    LateAnswers => "late_answers",
+    /// Answers on a stream with an id that was never used, or with none that can be read.
+    UnknownAnswers => "unknown_answers",
 }
 
 type Shard = [AtomicU64; Count::ALL.len()];

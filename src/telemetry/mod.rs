@@ -9,6 +9,8 @@ mod count;
 pub(crate) mod event;
 #[cfg(feature = "bridge")]
 mod log;
+#[cfg(feature = "bridge")]
+mod propagation;
 mod throttle;
 
 use count::Count;
@@ -16,3 +18,5 @@ use count::Count;
 pub(crate) use count::Totals;
 #[cfg(feature = "bridge")]
 pub(crate) use log::init;
+#[cfg(feature = "bridge")]
+pub(crate) use propagation::TraceContext;

@@ -1,21 +1,36 @@
 //! Who may import whom: each folder of `src/` only what is to its right in the design.
 //!
-//! `main → cli → app → {worker, control} → {agent, bridge, admin} → grpc → telemetry → config → {spop, pb, deadline, shutdown}`
+//! `main → cli → app → {worker, control} → {agent, bridge, admin} → grpc → telemetry → config → {spop, pb, protobuf, deadline, timer, shutdown}`
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// A folder or file of `src/`, and what it may name after `crate::`.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     ("spop", &[]),
     ("pb", &[]),
     ("deadline", &[]),
+    ("protobuf", &[]),
+    ("timer", &[]),
     ("shutdown", &[]),
     ("config", &["spop"]),
     ("telemetry", &["config"]),
-    ("agent", &["spop", "shutdown", "telemetry::event"]),
-    ("bridge", &["spop", "pb", "deadline", "config", "telemetry::event", "grpc::CallError"]),
-    ("grpc", &["pb", "deadline", "config", "telemetry::event"]),
+    ("agent", &["spop", "shutdown", "timer", "telemetry::event"]),
+    (
+        "bridge",
+        &[
+            "spop",
+            "pb",
+            "deadline",
+            "config",
+            "protobuf",
+            "telemetry::event",
+            "telemetry::TraceContext",
+            "grpc::CallError",
+            "grpc::Request",
+        ],
+    ),
+    ("grpc", &["pb", "protobuf", "deadline", "timer", "config", "telemetry::event", "telemetry::TraceContext"]),
     ("worker", &["agent", "bridge", "grpc", "telemetry", "config", "spop", "pb", "deadline", "shutdown"]),
     (
         "app",

@@ -30,11 +30,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::job::Job;
 use super::processor::{Current, Process};
-use super::timer::Timer;
 use super::{ConnectionError, Settings};
 use crate::shutdown::{Drain, Phase};
 use crate::spop::{Decoder, Session, StatusCode};
 use crate::telemetry::event;
+use crate::timer::Timer;
 
 enum Stage {
     Serving,

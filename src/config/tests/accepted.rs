@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{BACKEND, EVERYTHING, read};
-use crate::config::{Bind, Cause, Config, EndpointConfig, LogFormat, LogLevel, OnFailure, Overrides};
+use crate::config::{Bind, Cause, Config, EndpointConfig, LogFormat, LogLevel, OnFailure, Overrides, Protocol};
 use crate::spop::{Action, TypedData};
 
 /// Fallback actions as text, in order.
@@ -46,6 +46,7 @@ fn every_key_arrives() {
     let endpoints: Vec<_> = decisions.endpoints.iter().map(ToString::to_string).collect();
     assert_eq!(endpoints, ["http://127.0.0.1:50051", "http://[::1]:50051", "unix:/run/decisions.sock"]);
     assert_eq!(decisions.connect_timeout, Duration::from_millis(250));
+    assert_eq!((decisions.protocol, waf.protocol), (Protocol::Decide, Protocol::Auto));
     assert_eq!(decisions.metadata.len(), 2);
 
     let [checks, rest] = config.routes.as_slice() else { panic!("{:?}", config.routes) };

@@ -48,6 +48,10 @@ fn wrong_types_and_missing_keys() {
         "routes: [{backend: a, messages: [5]}]",
         &["routes[0].messages[0]: found 5, expected text, in quotes if it looks like something else"],
     );
+    assert_eq!(
+        problems("backends: {d: {endpoints: [http://d:1], protocol: grpc}}"),
+        ["backends.d.protocol: found grpc, expected auto, decide or decide_stream"]
+    );
     assert_problems("log: {level: loud}", &["log.level: found loud, expected error, warn, info, debug or trace"]);
     assert_eq!(problems("[]"), ["top level: found an empty list, expected a configuration of spop-bridge"]);
     assert_eq!(problems(""), ["backends: found nothing, expected keys and values, at least one"]);

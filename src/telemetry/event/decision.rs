@@ -62,3 +62,49 @@ impl EndpointDown<'_> {
         warn!(backend, endpoint, error = %error, "endpoint not connected, trying on");
     }
 }
+
+/// A service does not take the stream; decisions go to it by calls.
+pub(crate) struct StreamRefused<'a> {
+    pub(crate) backend: &'a str,
+    pub(crate) endpoint: &'a str,
+    /// It does not have the method, which is its right.
+    pub(crate) is_missing: bool,
+    pub(crate) status: &'a dyn std::fmt::Display,
+}
+
+impl StreamRefused<'_> {
+    pub(crate) fn record(&self) {
+        let Self { backend, endpoint, is_missing, status } = *self;
+        if is_missing {
+            info!(backend, endpoint, "the service has no DecideStream, each decision is a Decide call");
+        } else {
+            warn!(backend, endpoint, status = %status, "the service refused DecideStream, each decision is a Decide call until a reconnect");
+        }
+    }
+}
+
+/// An answer came for a decision that nobody waits for any more, or for one that was answered before.
+pub(crate) struct LateAnswer;
+
+impl LateAnswer {
+    pub(crate) fn record(&self) {
+        Count::LateAnswers.increment();
+    }
+}
+
+/// An answer on a stream cannot be brought to a decision.
+pub(crate) struct UnknownAnswer<'a> {
+    pub(crate) endpoint: &'a str,
+    pub(crate) problem: &'a dyn std::fmt::Display,
+}
+
+impl UnknownAnswer<'_> {
+    pub(crate) fn record(&self) {
+        static THROTTLE: Throttle = Throttle::new();
+        Count::UnknownAnswers.increment();
+        if let Some(suppressed) = THROTTLE.admit() {
+            let Self { endpoint, problem } = *self;
+            warn!(endpoint, suppressed, problem = %problem, "an answer on the stream is for no decision");
+        }
+    }
+}

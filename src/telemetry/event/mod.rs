@@ -5,5 +5,5 @@ mod decision;
 mod spop;
 
 #[cfg(feature = "bridge")]
-pub(crate) use decision::{DecisionFailed, EndpointDown, EndpointUp};
+pub(crate) use decision::{DecisionFailed, EndpointDown, EndpointUp, LateAnswer, StreamRefused, UnknownAnswer};
 pub(crate) use spop::*;

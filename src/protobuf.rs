@@ -13,32 +13,38 @@ enum WireType {
 }
 
 /// Appends fields to a message. Field numbers must be below 16: one byte of tag.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     bytes: Vec<u8>,
 }
 
 impl Writer {
-    pub(super) fn with_capacity(capacity: usize) -> Self {
-        Self { bytes: Vec::with_capacity(capacity) }
+    /// Appends to what `bytes` holds.
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes }
     }
 
-    pub(super) fn into_bytes(self) -> Vec<u8> {
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 
-    pub(super) fn varint(&mut self, field: u8, value: u64) {
+    pub(crate) fn varint(&mut self, field: u8, value: u64) {
         self.tag(field, WireType::Varint);
         self.put_varint(value);
     }
 
-    pub(super) fn bytes(&mut self, field: u8, value: &[u8]) {
-        self.tag(field, WireType::Length);
-        self.put_varint(value.len() as u64);
+    pub(crate) fn bytes(&mut self, field: u8, value: &[u8]) {
+        self.head(field, value.len());
         self.bytes.extend_from_slice(value);
     }
 
+    /// Writes what stands before the content of a bytes, string or message field.
+    pub(crate) fn head(&mut self, field: u8, length: usize) {
+        self.tag(field, WireType::Length);
+        self.put_varint(length as u64);
+    }
+
     /// Writes a string field; bytes that are not UTF-8 are replaced with U+FFFD. `false` if some were.
-    pub(super) fn text(&mut self, field: u8, value: &[u8]) -> bool {
+    pub(crate) fn text(&mut self, field: u8, value: &[u8]) -> bool {
         // Checked first: unlike the lossy conversion the check is quick about ASCII.
         let is_text = std::str::from_utf8(value).is_ok();
         if is_text {
@@ -51,7 +57,7 @@ impl Writer {
 
     /// Writes a message field whose content `write` appends. One byte is set aside for its length; a content of 128 bytes
     /// or more is moved up to make room.
-    pub(super) fn message(&mut self, field: u8, write: impl FnOnce(&mut Self)) {
+    pub(crate) fn message(&mut self, field: u8, write: impl FnOnce(&mut Self)) {
         self.tag(field, WireType::Length);
         let length_at = self.bytes.len();
         self.bytes.push(0);
@@ -99,7 +105,7 @@ fn encode_varint(mut value: u64, out: &mut [u8; 10]) -> usize {
 
 /// Why bytes are no protobuf message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub(super) enum WireError {
+pub(crate) enum WireError {
     #[error("the message ends in the middle of a field")]
     UnexpectedEnd,
     #[error("a varint is longer than 10 bytes")]
@@ -116,7 +122,7 @@ pub(super) enum WireError {
 
 /// A field's value, as written.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     Varint(u64),
     Length(&'a [u8]),
     /// Four or eight bytes: nothing of the contract is written so, but unknown fields may be.
@@ -125,27 +131,27 @@ pub(super) enum Value<'a> {
 
 /// A field of a message.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Field<'a> {
-    pub(super) number: u32,
-    pub(super) value: Value<'a>,
+pub(crate) struct Field<'a> {
+    pub(crate) number: u32,
+    pub(crate) value: Value<'a>,
 }
 
 impl<'a> Field<'a> {
-    pub(super) fn varint(self) -> Result<u64, WireError> {
+    pub(crate) fn varint(self) -> Result<u64, WireError> {
         match self.value {
             Value::Varint(value) => Ok(value),
             _ => Err(WireError::WrongWireType(self.number)),
         }
     }
 
-    pub(super) fn bytes(self) -> Result<&'a [u8], WireError> {
+    pub(crate) fn bytes(self) -> Result<&'a [u8], WireError> {
         match self.value {
             Value::Length(bytes) => Ok(bytes),
             _ => Err(WireError::WrongWireType(self.number)),
         }
     }
 
-    pub(super) fn text(self) -> Result<&'a [u8], WireError> {
+    pub(crate) fn text(self) -> Result<&'a [u8], WireError> {
         let bytes = self.bytes()?;
         std::str::from_utf8(bytes).map_err(|_| WireError::NotUtf8)?;
         Ok(bytes)
@@ -153,12 +159,12 @@ impl<'a> Field<'a> {
 }
 
 /// The fields of a message in the order in which they were written, known or not.
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Fields<'a> {
-    pub(super) fn new(message: &'a [u8]) -> Self {
+    pub(crate) fn new(message: &'a [u8]) -> Self {
         Self { rest: message }
     }
 

@@ -11,17 +11,17 @@ const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Fires at or before the earliest instant that it was asked for, so that what moves a timeout into the future (every NOTIFY
 /// does, for the idle timeout) costs nothing: the owner looks again when it fires.
-pub(super) struct Timer {
+pub(crate) struct Timer {
     sleep: Pin<Box<Sleep>>,
 }
 
 impl Timer {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self { sleep: Box::pin(sleep_until((now + NEVER).into())) }
     }
 
     /// Whether `at` has been reached. If not, the task is woken then or earlier.
-    pub(super) fn poll_reached(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
+    pub(crate) fn poll_reached(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
         loop {
             if self.sleep.is_elapsed() || at < self.sleep.deadline().into_std() {
                 self.sleep.as_mut().reset(at.into());

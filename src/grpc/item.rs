@@ -1,0 +1,240 @@
+//! The items of a `DecideStream`, around messages whose content is none of our business. Numbers are the fields of
+//! `proto/spopbridge/v1/decision.proto`.
+
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tonic::Code;
+
+use super::framing;
+use super::request::Request;
+use crate::protobuf::{Fields, WireError, Writer};
+use crate::telemetry::TraceContext;
+
+/// Writes items, each framed for gRPC, one behind the other.
+#[derive(Debug, Default)]
+pub(super) struct Items {
+    out: BytesMut,
+    // Kept for their room.
+    head: Vec<u8>,
+    fields: Vec<u8>,
+}
+
+impl Items {
+    pub(super) fn decision(&mut self, id: u64, remaining: Duration, request: &Request) {
+        let mut fields = writer(&mut self.fields);
+        fields.varint(1, id);
+        // At least 1, says the contract.
+        fields.varint(2, u64::try_from(remaining.as_micros()).unwrap_or(u64::MAX).max(1));
+        for (field, value) in request.trace().into_iter().flat_map(TraceContext::parts) {
+            let number = match field {
+                "traceparent" => 3,
+                "tracestate" => 4,
+                _ => 5,
+            };
+            fields.bytes(number, value.as_bytes());
+        }
+        let message = request.message();
+        fields.head(6, message.len());
+        self.item(1, fields, message);
+    }
+
+    pub(super) fn cancel(&mut self, id: u64) {
+        let mut fields = writer(&mut self.fields);
+        fields.varint(1, id);
+        self.item(2, fields, &[]);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    pub(super) fn take(&mut self) -> Bytes {
+        self.out.split().freeze()
+    }
+
+    /// A `DecideStreamRequest` with one field, whose content is `fields` and then `rest`.
+    fn item(&mut self, field: u8, fields: Writer, rest: &[u8]) {
+        let fields = fields.into_bytes();
+        let mut head = writer(&mut self.head);
+        head.head(field, fields.len() + rest.len());
+        let head = head.into_bytes();
+        let length = head.len() + fields.len() + rest.len();
+        self.out.reserve(framing::PREFIX + length);
+        self.out.put_slice(&framing::prefix(length));
+        self.out.put_slice(&head);
+        self.out.put_slice(&fields);
+        self.out.put_slice(rest);
+        (self.head, self.fields) = (head, fields);
+    }
+}
+
+/// A writer that uses the room of `bytes`.
+fn writer(bytes: &mut Vec<u8>) -> Writer {
+    let mut bytes = std::mem::take(bytes);
+    bytes.clear();
+    Writer::new(bytes)
+}
+
+/// A `DecideStreamResponse`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) id: u64,
+    pub(super) result: AnswerResult,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum AnswerResult {
+    /// The bytes of a `DecideResponse`.
+    Response(Bytes),
+    /// A status other than OK, and its text.
+    Error(Code, String),
+    /// Neither, or what the contract rules out.
+    Invalid(&'static str),
+}
+
+impl Answer {
+    /// # Errors
+    /// If it cannot be said whose answer this is.
+    pub(super) fn decode(item: &Bytes) -> Result<Self, WireError> {
+        let mut id = 0;
+        let mut result = AnswerResult::Invalid("neither response nor error is set");
+        for field in Fields::new(item) {
+            let field = match field {
+                Ok(field) => field,
+                // What follows cannot be read, but we know whom it was for.
+                Err(_) if id != 0 => return Ok(Self { id, result: AnswerResult::Invalid("not a DecideStreamResponse") }),
+                Err(error) => return Err(error),
+            };
+            match field.number {
+                1 => id = field.varint()?,
+                2 => result = merge(result, item.slice_ref(field.bytes()?)),
+                3 => result = status(field.bytes()?),
+                _ => {}
+            }
+        }
+        Ok(Self { id, result })
+    }
+}
+
+/// A message that is written twice is merged, and for protobuf that is: its bytes one behind the other.
+fn merge(before: AnswerResult, response: Bytes) -> AnswerResult {
+    AnswerResult::Response(match before {
+        AnswerResult::Response(first) => [first, response].concat().into(),
+        _ => response,
+    })
+}
+
+/// A `google.rpc.Status`.
+fn status(bytes: &[u8]) -> AnswerResult {
+    let (mut code, mut message) = (0, "");
+    for field in Fields::new(bytes) {
+        let read = field.and_then(|field| match field.number {
+            // An int32: higher bits do not count.
+            1 => field.varint().map(|number| code = number as u32 as i32),
+            2 => field.text().map(|text| message = std::str::from_utf8(text).unwrap_or_default()),
+            _ => Ok(()),
+        });
+        if read.is_err() {
+            return AnswerResult::Invalid("error is not a google.rpc.Status");
+        }
+    }
+    match Code::from_i32(code) {
+        Code::Ok => AnswerResult::Invalid("error with the code 0, which is OK"),
+        code => AnswerResult::Error(code, message.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use prost::Message;
+
+    use super::*;
+    use crate::pb::google::rpc::Status;
+    use crate::pb::v1::decide_stream_request::Item;
+    use crate::pb::v1::decide_stream_response::Result as Outcome;
+    use crate::pb::v1::{Cancel, DecideRequest, DecideResponse, DecideStreamRequest, DecideStreamResponse, Decision, Origin};
+
+    fn read(items: &mut Items) -> Vec<DecideStreamRequest> {
+        let mut messages = framing::Messages::default();
+        messages.push(items.take());
+        let all = std::iter::from_fn(|| messages.next().unwrap());
+        all.map(|message| DecideStreamRequest::decode(message).unwrap()).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn items_are_what_the_generated_types_read(
+            id in 1_u64..,
+            micros in 0_u64..u64::MAX / 1000,
+            text in ".{0,300}",
+            baggage in "[a-z=]{0,20}",
+        ) {
+            let request = DecideRequest { origin: Some(Origin { listener: text, ..Default::default() }), messages: Vec::new() };
+            let mut items = Items::default();
+            let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned();
+            let trace = TraceContext { traceparent: traceparent.clone(), tracestate: "a=1".to_owned(), baggage: baggage.clone() };
+            let bytes = request.encode_to_vec();
+            let encoded = Request::new(0, |mut out| {
+                out.extend_from_slice(&bytes);
+                out
+            });
+            items.decision(id, Duration::from_micros(micros), &encoded.traced(trace));
+            items.cancel(id);
+            let remaining_us = micros.max(1);
+            let tracestate = "a=1".to_owned();
+            let decision = Decision { id, remaining_us, traceparent, tracestate, baggage, request: Some(request) };
+            let expected = [Item::Decision(decision), Item::Cancel(Cancel { id })];
+            prop_assert_eq!(read(&mut items), expected.map(|item| DecideStreamRequest { item: Some(item) }));
+        }
+
+        #[test]
+        fn answers_are_what_the_generated_types_wrote(id in any::<u64>(), code in any::<i32>(), message in ".{0,40}") {
+            let error = Outcome::Error(Status { code, message: message.clone(), details: Vec::new() });
+            let item = DecideStreamResponse { id, result: Some(error) }.encode_to_vec().into();
+            let expected = match Code::from_i32(code) {
+                Code::Ok => AnswerResult::Invalid("error with the code 0, which is OK"),
+                code => AnswerResult::Error(code, message),
+            };
+            prop_assert_eq!(Answer::decode(&item), Ok(Answer { id, result: expected }));
+        }
+
+        #[test]
+        fn answers_that_the_generated_types_read_are_read_alike(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            let item = Bytes::from(bytes);
+            if let Ok(DecideStreamResponse { id, result }) = DecideStreamResponse::decode(item.clone()) {
+                let answer = Answer::decode(&item).unwrap();
+                prop_assert_eq!(answer.id, id);
+                prop_assert_eq!(matches!(answer.result, AnswerResult::Response(_)), matches!(result, Some(Outcome::Response(_))));
+            }
+        }
+    }
+
+    #[test]
+    fn a_response_in_two_parts_is_merged() {
+        let part = |name: &str| {
+            let name = name.to_owned();
+            let unset = crate::pb::v1::UnsetVar { name, ..Default::default() };
+            let action = crate::pb::v1::action::Action::UnsetVar(unset);
+            DecideResponse { actions: vec![crate::pb::v1::Action { action: Some(action) }] }
+        };
+        let item = |name| DecideStreamResponse { id: 7, result: Some(Outcome::Response(part(name))) }.encode_to_vec();
+        let both = Bytes::from([item("a"), item("b")].concat());
+        let AnswerResult::Response(response) = Answer::decode(&both).unwrap().result else { panic!("no response") };
+        let Some(Outcome::Response(expected)) = DecideStreamResponse::decode(both).unwrap().result else { panic!() };
+        assert_eq!(DecideResponse::decode(response).unwrap(), expected);
+        assert_eq!(expected.actions.len(), 2);
+    }
+
+    #[test]
+    fn an_answer_with_nothing_in_it_is_invalid() {
+        let item = DecideStreamResponse { id: 3, result: None }.encode_to_vec().into();
+        assert!(matches!(Answer::decode(&item), Ok(Answer { id: 3, result: AnswerResult::Invalid(_) })));
+        assert!(Answer::decode(&Bytes::from_static(&[0x0a])).is_err());
+        assert!(matches!(
+            Answer::decode(&Bytes::from_static(&[8, 3, 0x12])),
+            Ok(Answer { id: 3, result: AnswerResult::Invalid(_) })
+        ));
+    }
+}

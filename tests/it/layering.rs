@@ -6,11 +6,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// A folder or file of `src/`, and what it may name after `crate::`.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 14] = [
     ("spop", &[]),
     ("pb", &[]),
     ("deadline", &[]),
     ("shutdown", &[]),
+    // What a service author builds: nothing of the bridge.
+    ("service", &["pb", "shutdown"]),
     ("config", &["spop"]),
     ("telemetry", &["config"]),
     ("agent", &["spop", "shutdown", "telemetry::event"]),
@@ -21,7 +23,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
         "app",
         &["worker", "control", "agent", "bridge", "admin", "grpc", "telemetry", "config", "spop", "pb", "deadline", "shutdown"],
     ),
-    ("cli", &["app", "agent", "telemetry", "config", "spop", "pb", "deadline", "shutdown"]),
+    ("cli", &["app", "agent", "service", "telemetry", "config", "spop", "pb", "deadline", "shutdown"]),
     ("control", &["agent", "bridge", "grpc", "telemetry", "config", "spop", "pb", "deadline", "shutdown"]),
 ];
 

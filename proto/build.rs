@@ -5,13 +5,13 @@
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
-    // Without the bridge there is no contract, and its build dependencies are not there either.
-    #[cfg(feature = "bridge")]
+    // The SPOP side alone has no contract, and its build dependencies are not there either.
+    #[cfg(feature = "service")]
     generate()?;
     Ok(())
 }
 
-#[cfg(feature = "bridge")]
+#[cfg(feature = "service")]
 fn generate() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(["spopbridge/v1/decision.proto"], ["proto"])?;
     tonic_prost_build::configure()

@@ -1,11 +1,13 @@
 //! spop-bridge: decisions for HAProxy, from a gRPC service in any language.
 //!
-//! HAProxy hands decisions to agents over SPOP (its `doc/SPOE.txt`). This package is two things in one:
+//! HAProxy hands decisions to agents over SPOP (its `doc/SPOE.txt`). This package is three things in one:
 //!
 //! - **the sidecar** `spop-bridge`: it terminates SPOP, turns each NOTIFY into a protobuf request for a decision service, and
 //!   turns the answer into actions on the ACK;
 //! - **an SPOP agent SDK**: [`spop`] is the protocol, pure; [`agent`] serves it on sockets. Both build alone, with
-//!   `default-features = false`.
+//!   `default-features = false`;
+//! - **the service's side**, `service`: a decision service in Rust from one handler. It builds without the sidecar, with
+//!   `default-features = false, features = ["service"]`.
 //!
 //! # The way of one NOTIFY
 //!
@@ -17,6 +19,7 @@
 //!
 //! Start reading at `app`, which composes all of it, then follow the arrows. A module imports to its right only:
 //! `cli → app → {worker, control} → {agent, bridge} → grpc → telemetry → config → {spop, pb, protobuf, deadline, timer, shutdown}`.
+//! `service` stands beside them and knows only `pb` and `shutdown`.
 #![deny(missing_docs)]
 
 pub mod agent;
@@ -32,10 +35,12 @@ pub mod config;
 mod deadline;
 #[cfg(feature = "bridge")]
 mod grpc;
-#[cfg(feature = "bridge")]
+#[cfg(feature = "service")]
 pub mod pb;
 #[cfg(feature = "bridge")]
 mod protobuf;
+#[cfg(feature = "service")]
+pub mod service;
 pub mod shutdown;
 pub mod spop;
 mod telemetry;

@@ -27,13 +27,9 @@ import (
 
 const token = "let-me-in"
 
-// decisionService decides one NOTIFY of HAProxy per call. DecideStream is left
-// out: the bridge then uses Decide.
-type decisionService struct {
-	pb.UnimplementedDecisionServiceServer
-}
-
-func (decisionService) Decide(_ context.Context, request *pb.DecideRequest) (*pb.DecideResponse, error) {
+// decide decides one NOTIFY of HAProxy, many of them side by side. ctx ends when
+// nobody waits for the answer any more.
+func decide(_ context.Context, request *pb.DecideRequest) (*pb.DecideResponse, error) {
 	args := argsOf(request, "check-request")
 	if args == nil {
 		return &pb.DecideResponse{}, nil // not a question for this service: no opinion
@@ -43,7 +39,7 @@ func (decisionService) Decide(_ context.Context, request *pb.DecideRequest) (*pb
 		// Costs HAProxy nothing: the bridge answers with the route's actions for `rejected`.
 		return nil, status.Error(codes.InvalidArgument, "check-request came without a path")
 	}
-	allow, reason, score := decide(address(args["ip"]), path.StringValue, args["token"].GetStringValue())
+	allow, reason, score := verdict(address(args["ip"]), path.StringValue, args["token"].GetStringValue())
 	return &pb.DecideResponse{Actions: []*pb.Action{
 		setVar("allow", &pb.Value{Kind: &pb.Value_BoolValue{BoolValue: allow}}),
 		setVar("reason", &pb.Value{Kind: &pb.Value_StringValue{StringValue: reason}}),
@@ -51,8 +47,8 @@ func (decisionService) Decide(_ context.Context, request *pb.DecideRequest) (*pb
 	}}, nil
 }
 
-// decide is the rule itself. The score goes from 0 (harmless) to 100.
-func decide(ip, path, given string) (allow bool, reason string, score int64) {
+// verdict is the rule itself. The score goes from 0 (harmless) to 100.
+func verdict(ip, path, given string) (allow bool, reason string, score int64) {
 	if path != "/admin" && !strings.HasPrefix(path, "/admin/") {
 		return true, "public path", 0
 	}
@@ -99,17 +95,20 @@ func setVar(name string, value *pb.Value) *pb.Action {
 	}}}
 }
 
-// serve serves on `host:port` or `unix:path` until ctx is done; calls under way may finish.
+// serve serves on `host:port` or `unix:path` until ctx is done; decisions under way may finish.
 func serve(ctx context.Context, listen string, ready func(address string)) error {
 	listener, err := bind(listen)
 	if err != nil {
 		return err
 	}
 	server := grpc.NewServer()
-	pb.RegisterDecisionServiceServer(server, decisionService{})
+	decisions := &decisions{decide: decide, leaving: make(chan struct{})}
+	pb.RegisterDecisionServiceServer(server, decisions)
 	go func() {
 		<-ctx.Done()
-		// Streams that never end must not hold up the stop for ever.
+		// GracefulStop sends GOAWAY: bridges get a second to go elsewhere. Then
+		// streams end once they are quiet, and five seconds are all there is.
+		time.AfterFunc(time.Second, func() { close(decisions.leaving) })
 		time.AfterFunc(5*time.Second, server.Stop)
 		server.GracefulStop()
 	}()

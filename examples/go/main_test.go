@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"net"
 	"path/filepath"
 	"testing"
@@ -141,5 +142,27 @@ func TestItStopsWhenTold(t *testing.T) {
 	}
 	if err := stop(); err != nil {
 		t.Errorf("the stop ended with %v", err)
+	}
+}
+
+func TestItStopsWhenToldAlsoWithAStreamOpen(t *testing.T) {
+	client, stop := start(t, "127.0.0.1:0")
+	stream, err := client.DecideStream(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	decision := &pb.Decision{Id: 1, RemainingUs: 10_000_000, Request: request(text("path", "/"))}
+	if err := stream.Send(&pb.DecideStreamRequest{Item: &pb.DecideStreamRequest_Decision{Decision: decision}}); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := stream.Recv()
+	if err != nil || !answer.GetResponse().GetActions()[0].GetSetVar().GetValue().GetBoolValue() {
+		t.Fatalf("got %v, %v", answer, err)
+	}
+	if err := stop(); err != nil {
+		t.Errorf("the stop ended with %v", err)
+	}
+	if _, err := stream.Recv(); err != io.EOF {
+		t.Errorf("the stream ended with %v, expected OK", err)
 	}
 }

@@ -6,40 +6,39 @@ paths under /admin need the token. See README.md for how to run it.
 """
 
 import argparse
+import asyncio
 import ipaddress
 import os
 import signal
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "gen"))
 from spopbridge.v1 import decision_pb2 as pb  # noqa: E402
 from spopbridge.v1 import decision_pb2_grpc as pb_grpc  # noqa: E402
+from decisions import Decisions, Refused  # noqa: E402
 
 TOKEN = "let-me-in"
 
 
-class DecisionService(pb_grpc.DecisionServiceServicer):
-    """Decides one NOTIFY of HAProxy per call. DecideStream is left out: the bridge then uses Decide."""
-
-    def Decide(self, request, context):
-        args = args_of(request, "check-request")
-        if args is None:
-            return pb.DecideResponse()  # not a question for this service: no opinion
-        if args.get("path") is None:
-            # Costs HAProxy nothing: the bridge answers with the route's actions for `rejected`.
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "check-request came without a path")
-        allow, reason, score = decide(args.get("ip"), args["path"], args.get("token"))
-        return pb.DecideResponse(actions=[
-            set_var("allow", pb.Value(bool_value=allow)),
-            set_var("reason", pb.Value(string_value=reason)),
-            set_var("score", pb.Value(int64_value=score)),
-        ])
+async def decide(request):
+    """Decides one NOTIFY of HAProxy. What blocks here, blocks every decision: `await asyncio.to_thread(...)` for that."""
+    args = args_of(request, "check-request")
+    if args is None:
+        return pb.DecideResponse()  # not a question for this service: no opinion
+    if args.get("path") is None:
+        # Costs HAProxy nothing: the bridge answers with the route's actions for `rejected`.
+        raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "check-request came without a path")
+    allow, reason, score = verdict(args.get("ip"), args["path"], args.get("token"))
+    return pb.DecideResponse(actions=[
+        set_var("allow", pb.Value(bool_value=allow)),
+        set_var("reason", pb.Value(string_value=reason)),
+        set_var("score", pb.Value(int64_value=score)),
+    ])
 
 
-def decide(ip, path, token):
+def verdict(ip, path, token):
     """The rule itself: (allow, reason, score), the score from 0 (harmless) to 100."""
     if path != "/admin" and not path.startswith("/admin/"):
         return True, "public path", 0
@@ -70,16 +69,24 @@ def set_var(name, value):
     return pb.Action(set_var=pb.SetVar(scope=pb.VAR_SCOPE_TRANSACTION, name=name, value=value))
 
 
-def serve(listen, until_told_to_stop):
-    """Serves on `host:port` or `unix:path` until the function given returns."""
-    server = grpc.server(ThreadPoolExecutor(max_workers=16), options=[("grpc.so_reuseport", 0)])
-    pb_grpc.add_DecisionServiceServicer_to_server(DecisionService(), server)
+async def serve(listen, decide):
+    """Serves on `host:port` or `unix:path` until SIGTERM or Ctrl-C."""
+    stop = asyncio.Event()
+    for told in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(told, stop.set)
+    decisions = Decisions(decide)
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    pb_grpc.add_DecisionServiceServicer_to_server(decisions, server)
     port = server.add_insecure_port(listen)
-    server.start()
+    await server.start()
     address = listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
     print(f"listening on {address}", flush=True)
-    until_told_to_stop()
-    server.stop(grace=5).wait()  # calls under way may finish
+    await stop.wait()
+    # GOAWAY: bridges get a second to go elsewhere. Then streams end once they are quiet, and five seconds are all there is.
+    stopping = asyncio.create_task(server.stop(grace=5))
+    await asyncio.wait([stopping], timeout=1)
+    decisions.leave()
+    await stopping
 
 
 def main():
@@ -87,11 +94,8 @@ def main():
     parser.add_argument("--listen", default="127.0.0.1:50051", metavar="ADDR",
                         help="host:port (port 0: any free one) or unix:path, default %(default)s")
     options = parser.parse_args()
-    # Blocked before gRPC starts its threads, so that only the line below gets them.
-    stop_signals = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)
     try:
-        serve(options.listen, lambda: signal.sigwait(stop_signals))
+        asyncio.run(serve(options.listen, decide))
     except RuntimeError as error:
         sys.exit(f"cannot listen on {options.listen}: {error}")
 

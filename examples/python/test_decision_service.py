@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 
 import grpc
@@ -28,7 +29,8 @@ class Service:
 
     def __enter__(self):
         self.channel = grpc.insecure_channel(self.address)
-        self.decide = pb_grpc.DecisionServiceStub(self.channel).Decide
+        self.stub = pb_grpc.DecisionServiceStub(self.channel)
+        self.decide = self.stub.Decide
         return self
 
     def __exit__(self, *_):
@@ -87,6 +89,15 @@ class DecisionServiceTest(unittest.TestCase):
             service.ask(ip=ip("192.0.2.7"), path=ABSENT)
         self.assertEqual(caught.exception.code(), grpc.StatusCode.INVALID_ARGUMENT)
 
+    def test_the_stream_decides_the_same(self):
+        decisions = [pb.Decision(id=1, remaining_us=10_000_000, request=check_request(path=text("/"))),
+                     pb.Decision(id=2, remaining_us=10_000_000, request=check_request(path=ABSENT))]
+        with Service("127.0.0.1:0") as service:
+            stream = service.stub.DecideStream(pb.DecideStreamRequest(decision=decision) for decision in decisions)
+            answers = {answer.id: answer for answer in stream}
+        self.assertTrue(answers[1].response.actions[0].set_var.value.bool_value)
+        self.assertEqual(answers[2].error.code, grpc.StatusCode.INVALID_ARGUMENT.value[0])
+
     def test_it_has_no_opinion_on_other_messages(self):
         other = pb.DecideRequest(messages=[pb.Message(name="check-body")])
         with Service("127.0.0.1:0") as service:
@@ -96,6 +107,22 @@ class DecisionServiceTest(unittest.TestCase):
         with Service("127.0.0.1:0") as service:
             service.ask(path=text("/"))
             service.process.send_signal(signal.SIGTERM)
+            self.assertEqual(service.process.wait(timeout=10), 0)
+
+    def test_sigterm_ends_streams_too(self):
+        item = pb.DecideStreamRequest(decision=pb.Decision(id=1, request=check_request(path=text("/"))))
+        still_open = threading.Event()
+        self.addCleanup(still_open.set)
+
+        def items():
+            yield item
+            still_open.wait(20)
+
+        with Service("127.0.0.1:0") as service:
+            answers = service.stub.DecideStream(items())
+            self.assertEqual(next(answers).id, 1)
+            service.process.send_signal(signal.SIGTERM)
+            self.assertEqual(list(answers), [])  # and no error: the end with OK
             self.assertEqual(service.process.wait(timeout=10), 0)
 
     def test_every_kind_of_value_is_read(self):

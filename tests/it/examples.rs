@@ -1,10 +1,11 @@
-//! The decision services in Python and Go, made from the contract by those languages' own tools, decide for a real HAProxy.
+//! The decision services in Rust, Python and Go decide for a real HAProxy; the latter two are made from the contract by those
+//! languages' own tools.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::bridge::Bridge;
+use crate::support::bridge::{Bridge, binary};
 use crate::support::haproxy::{self, Haproxy, Setup};
 use crate::support::http::get;
 use crate::support::process::Process;
@@ -12,6 +13,17 @@ use crate::support::skipped;
 
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+#[test]
+fn rust_decides() {
+    // Cargo builds examples beside the binaries, but only with all of the tests.
+    let example = binary().with_file_name("examples").join("decision_service");
+    if !example.exists() {
+        skipped("examples::rust_decides", "the built Rust service (cargo build --example decision_service)");
+        return;
+    }
+    decides("rust", &mut Command::new(example));
 }
 
 #[test]

@@ -6,13 +6,15 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// A folder or file of `src/`, and what it may name after `crate::`.
-const ALLOWED: [(&str, &[&str]); 15] = [
+const ALLOWED: [(&str, &[&str]); 16] = [
     ("spop", &[]),
     ("pb", &[]),
     ("deadline", &[]),
     ("protobuf", &[]),
     ("timer", &[]),
     ("shutdown", &[]),
+    // What a service author builds: nothing of the bridge.
+    ("service", &["pb", "shutdown"]),
     ("config", &["spop"]),
     ("telemetry", &["config"]),
     ("agent", &["spop", "shutdown", "timer", "telemetry::event"]),
@@ -36,7 +38,7 @@ const ALLOWED: [(&str, &[&str]); 15] = [
         "app",
         &["worker", "control", "agent", "bridge", "admin", "grpc", "telemetry", "config", "spop", "pb", "deadline", "shutdown"],
     ),
-    ("cli", &["app", "agent", "telemetry", "config", "spop", "pb", "deadline", "shutdown"]),
+    ("cli", &["app", "agent", "service", "telemetry", "config", "spop", "pb", "deadline", "shutdown"]),
     ("control", &["agent", "bridge", "grpc", "telemetry", "config", "spop", "pb", "deadline", "shutdown"]),
 ];
 

@@ -11,6 +11,7 @@ mod hostile_peers;
 mod layering;
 mod readme;
 mod real_haproxy;
+mod service;
 mod shutdown;
 mod spop_differential;
 mod unix_socket;

@@ -37,16 +37,26 @@ impl Writer {
         self.bytes.extend_from_slice(value);
     }
 
+    /// Appends fields as they were encoded elsewhere.
+    pub(crate) fn raw(&mut self, fields: &[u8]) {
+        self.bytes.extend_from_slice(fields);
+    }
+
     /// Writes what stands before the content of a bytes, string or message field.
     pub(crate) fn head(&mut self, field: u8, length: usize) {
+        if length < 0x80 {
+            debug_assert!((1..16).contains(&field), "one byte of tag");
+            self.bytes.extend_from_slice(&[field << 3 | WireType::Length as u8, length as u8]);
+            return;
+        }
         self.tag(field, WireType::Length);
         self.put_varint(length as u64);
     }
 
     /// Writes a string field; bytes that are not UTF-8 are replaced with U+FFFD. `false` if some were.
     pub(crate) fn text(&mut self, field: u8, value: &[u8]) -> bool {
-        // Checked first: unlike the lossy conversion the check is quick about ASCII.
-        let is_text = std::str::from_utf8(value).is_ok();
+        // Most texts are short and ASCII, and for those the whole check is mostly preparation.
+        let is_text = is_ascii(value) || std::str::from_utf8(value).is_ok();
         if is_text {
             self.bytes(field, value);
         } else {
@@ -90,6 +100,14 @@ impl Writer {
         let length = encode_varint(value, &mut encoded);
         self.bytes.extend_from_slice(&encoded[..length]);
     }
+}
+
+/// Eight bytes at a time, which is what most texts here come to.
+fn is_ascii(text: &[u8]) -> bool {
+    let (words, rest) = text.as_chunks::<8>();
+    let high = words.iter().fold(0, |all, word| all | u64::from_ne_bytes(*word));
+    let rest = rest.iter().fold(0, |all, byte| all | byte);
+    high & 0x8080_8080_8080_8080 == 0 && rest < 0x80
 }
 
 fn encode_varint(mut value: u64, out: &mut [u8; 10]) -> usize {
@@ -153,8 +171,7 @@ impl<'a> Field<'a> {
 
     pub(crate) fn text(self) -> Result<&'a [u8], WireError> {
         let bytes = self.bytes()?;
-        std::str::from_utf8(bytes).map_err(|_| WireError::NotUtf8)?;
-        Ok(bytes)
+        if is_ascii(bytes) || std::str::from_utf8(bytes).is_ok() { Ok(bytes) } else { Err(WireError::NotUtf8) }
     }
 }
 
@@ -168,7 +185,26 @@ impl<'a> Fields<'a> {
         Self { rest: message }
     }
 
+    /// Nearly all fields have tags, numbers and lengths of one byte.
+    #[inline]
     fn field(&mut self) -> Result<Field<'a>, WireError> {
+        if let [tag @ 8..0x80, number @ ..0x80, rest @ ..] = self.rest {
+            let field = u32::from(*tag >> 3);
+            if tag & 7 == WireType::Varint as u8 {
+                self.rest = rest;
+                return Ok(Field { number: field, value: Value::Varint(u64::from(*number)) });
+            }
+            if tag & 7 == WireType::Length as u8
+                && let Some((content, rest)) = rest.split_at_checked(usize::from(*number))
+            {
+                self.rest = rest;
+                return Ok(Field { number: field, value: Value::Length(content) });
+            }
+        }
+        self.any_field()
+    }
+
+    fn any_field(&mut self) -> Result<Field<'a>, WireError> {
         let tag = self.take_varint()?;
         let number = u32::try_from(tag >> 3).ok().filter(|number| (1..=0x1fff_ffff).contains(number));
         let number = number.ok_or(WireError::BadFieldNumber(tag >> 3))?;
@@ -210,6 +246,7 @@ impl<'a> Fields<'a> {
 impl<'a> Iterator for Fields<'a> {
     type Item = Result<Field<'a>, WireError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         (!self.rest.is_empty()).then(|| self.field().inspect_err(|_| self.rest = &[]))
     }

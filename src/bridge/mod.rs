@@ -19,6 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use error::NotifyError;
 use futures_util::future::join_all;
+use request::Origin;
 use response::Limits;
 use route::{Branch, Branches};
 use tower::Service;
@@ -27,7 +28,7 @@ use crate::config::{Cause, Config, RESERVED_PREFIX, RouteConfig};
 use crate::deadline::Deadline;
 use crate::grpc::{CallError, Request};
 use crate::spop::frame::ack::ack_len;
-use crate::spop::{Actions, Notify, TypedData};
+use crate::spop::{Actions, Notify, Peer, TypedData};
 use crate::telemetry::event;
 
 /// How the bridge reaches backends.
@@ -45,6 +46,17 @@ pub(crate) trait Decide: Send + Sync + 'static {
 #[derive(Debug)]
 pub(crate) struct Bridge<D> {
     inner: Arc<Inner<D>>,
+    /// Of the NOTIFY before: each connection has its own clone of the bridge.
+    sender: Option<Arc<Sender>>,
+}
+
+/// What is the same for all NOTIFYs of a connection.
+#[derive(Debug)]
+struct Sender {
+    peer: Arc<Peer>,
+    origin: Origin,
+    /// Bytes that HAProxy's variable prefix takes of a name.
+    prefix_length: usize,
 }
 
 #[derive(Debug)]
@@ -55,13 +67,13 @@ struct Inner<D> {
 
 impl<D> Clone for Bridge<D> {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner) }
+        Self { inner: Arc::clone(&self.inner), sender: None }
     }
 }
 
 impl<D: Decide> Bridge<D> {
     pub(crate) fn new(config: Arc<Config>, backends: D) -> Self {
-        Self { inner: Arc::new(Inner { config, backends }) }
+        Self { inner: Arc::new(Inner { config, backends }), sender: None }
     }
 }
 
@@ -76,7 +88,21 @@ impl<D: Decide> Service<Notify> for Bridge<D> {
 
     fn call(&mut self, notify: Notify) -> Self::Future {
         let inner = Arc::clone(&self.inner);
-        Box::pin(async move { Ok(inner.answer(&notify).await) })
+        let sender = match &self.sender {
+            Some(sender) if Arc::ptr_eq(&sender.peer, &notify.peer) => Arc::clone(sender),
+            _ => Arc::clone(self.sender.insert(Arc::new(inner.sender(&notify.peer)))),
+        };
+        Box::pin(async move { Ok(inner.answer(&notify, &sender).await) })
+    }
+}
+
+impl Sender {
+    fn limits(&self, notify: &Notify) -> Limits {
+        let header = ack_len(notify.stream_id, notify.frame_id, 0);
+        Limits {
+            prefix_length: self.prefix_length,
+            room: usize::try_from(notify.max_frame_size).unwrap_or(usize::MAX).saturating_sub(header),
+        }
     }
 }
 
@@ -91,15 +117,16 @@ pub(crate) fn status_actions(config: &Config, status: &str) -> Actions {
 
 impl<D: Decide> Inner<D> {
     /// Answers every message of `notify`, one branch beside the other, in one list of actions.
-    async fn answer(&self, notify: &Notify) -> Actions {
+    async fn answer(&self, notify: &Notify, sender: &Sender) -> Actions {
         let branches = Branches::of(notify, &self.config);
-        let limits = self.limits(notify);
+        let limits = sender.limits(notify);
+        let decide = |branch| self.decide(notify, sender, &branches, branch, limits);
         let merged = match branches.branches.as_slice() {
             // d16: some 3.1 and 3.2 releases send NOTIFYs without messages, and wait for the ACK.
             [] => Merged::default(),
-            [branch] => self.merge([(branch, self.decide(notify, &branches, 0, limits).await)], limits),
+            [branch] => self.merge([(branch, decide(0).await)], limits),
             many => {
-                let decisions = (0..many.len()).map(|branch| self.decide(notify, &branches, branch, limits));
+                let decisions = (0..many.len()).map(decide);
                 self.merge(many.iter().zip(join_all(decisions).await), limits)
             }
         };
@@ -109,6 +136,7 @@ impl<D: Decide> Inner<D> {
     async fn decide(
         &self,
         notify: &Notify,
+        sender: &Sender,
         branches: &Branches<'_>,
         branch: usize,
         limits: Limits,
@@ -121,7 +149,7 @@ impl<D: Decide> Inner<D> {
         let wanted = |position| branches.contains(branch, position);
         let timeout = route.timeout.min(self.timeout_of(notify, route, wanted));
         let deadline = Deadline::new(notify.received_at, timeout, self.config.ack_margin);
-        let request = request::encode(notify, wanted);
+        let request = request::encode(notify, &sender.origin, wanted);
         let response = self.backends.decide(route.backend, request, deadline).await?;
         Ok(response::decode(&response, limits)?)
     }
@@ -141,14 +169,10 @@ impl<D: Decide> Inner<D> {
         shortest.map_or(Duration::MAX, Duration::from_millis)
     }
 
-    fn limits(&self, notify: &Notify) -> Limits {
-        let listener = self.config.listeners.iter().find(|listener| listener.name == notify.peer.listener);
+    fn sender(&self, peer: &Arc<Peer>) -> Sender {
+        let listener = self.config.listeners.iter().find(|listener| listener.name == peer.listener);
         let prefix = listener.and_then(|listener| listener.var_prefix.as_ref());
-        let header = ack_len(notify.stream_id, notify.frame_id, 0);
-        Limits {
-            prefix_length: prefix.map_or(RESERVED_PREFIX, String::len),
-            room: usize::try_from(notify.max_frame_size).unwrap_or(usize::MAX).saturating_sub(header),
-        }
+        Sender { peer: Arc::clone(peer), origin: Origin::of(peer), prefix_length: prefix.map_or(RESERVED_PREFIX, String::len) }
     }
 
     /// Puts the branches' actions together in their order. A branch that failed, or whose actions no longer fit, gives its

@@ -4,28 +4,51 @@
 
 use crate::grpc::Request;
 use crate::protobuf::Writer;
-use crate::spop::{Message, Notify, TypedData};
+use crate::spop::{Message, Notify, Peer, TypedData};
 use crate::telemetry::TraceContext;
 
 /// What a request needs beyond its frame: tags, lengths, the origin's texts.
 const OVERHEAD: usize = 256;
 
-/// Encodes the messages of `notify` for which `wanted` says so; it is asked with each one's position.
-pub(super) fn encode(notify: &Notify, wanted: impl FnMut(usize) -> bool) -> Request {
-    let capacity = notify.payload().len() + notify.payload().len() / 4 + OVERHEAD;
-    let mut trace = TraceContext::default();
-    Request::new(capacity, |out| encode_into(out, notify, wanted, &mut trace)).traced(trace)
+/// What an `Origin` says of the peer: the same for all NOTIFYs of a connection, so it is encoded once.
+#[derive(Debug)]
+pub(super) struct Origin {
+    // The fields before and after the numbers of the frame.
+    head: Vec<u8>,
+    tail: Vec<u8>,
 }
 
-fn encode_into(out: Vec<u8>, notify: &Notify, mut wanted: impl FnMut(usize) -> bool, trace: &mut TraceContext) -> Vec<u8> {
+impl Origin {
+    pub(super) fn of(peer: &Peer) -> Self {
+        let (mut head, mut tail) = (Writer::new(Vec::new()), Writer::new(Vec::new()));
+        text_unless_empty(&mut head, 1, &peer.engine_id);
+        text_unless_empty(&mut head, 2, peer.listener.as_bytes());
+        text_unless_empty(&mut tail, 5, peer.address.as_bytes());
+        Self { head: head.into_bytes(), tail: tail.into_bytes() }
+    }
+}
+
+/// Encodes the messages of `notify` for which `wanted` says so; it is asked with each one's position.
+pub(super) fn encode(notify: &Notify, origin: &Origin, wanted: impl FnMut(usize) -> bool) -> Request {
+    let length = notify.payload().len();
+    let mut trace = TraceContext::default();
+    let write = |out| encode_into(out, notify, origin, wanted, &mut trace);
+    Request::new(length + length / 4 + OVERHEAD, write).traced(trace)
+}
+
+fn encode_into(
+    out: Vec<u8>,
+    notify: &Notify,
+    origin: &Origin,
+    mut wanted: impl FnMut(usize) -> bool,
+    trace: &mut TraceContext,
+) -> Vec<u8> {
     let mut request = Writer::new(out);
-    request.message(1, |origin| {
-        let peer = &notify.peer;
-        text_unless_empty(origin, 1, &peer.engine_id);
-        text_unless_empty(origin, 2, peer.listener.as_bytes());
-        varint_unless_zero(origin, 3, notify.stream_id);
-        varint_unless_zero(origin, 4, notify.frame_id);
-        text_unless_empty(origin, 5, peer.address.as_bytes());
+    request.message(1, |out| {
+        out.raw(&origin.head);
+        varint_unless_zero(out, 3, notify.stream_id);
+        varint_unless_zero(out, 4, notify.frame_id);
+        out.raw(&origin.tail);
     });
     for (position, message) in notify.messages().enumerate() {
         if wanted(position) {

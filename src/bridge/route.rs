@@ -1,5 +1,7 @@
 //! Which messages of a NOTIFY go where.
 
+use smallvec::SmallVec;
+
 use crate::config::{Config, Pattern, RouteConfig};
 use crate::spop::{Notify, Peer};
 
@@ -15,15 +17,15 @@ pub(super) struct Branch<'a> {
 #[derive(Debug)]
 pub(super) struct Branches<'a> {
     /// For each message its branch, as a position in `branches`.
-    messages: Vec<usize>,
+    messages: SmallVec<[usize; 4]>,
     /// In the order of their first messages.
-    pub(super) branches: Vec<Branch<'a>>,
+    pub(super) branches: SmallVec<[Branch<'a>; 2]>,
 }
 
 impl<'a> Branches<'a> {
     /// Finds the first matching route for each message.
     pub(super) fn of(notify: &Notify, config: &'a Config) -> Self {
-        let mut all = Self { messages: Vec::with_capacity(notify.message_count()), branches: Vec::with_capacity(1) };
+        let mut all = Self { messages: SmallVec::new(), branches: SmallVec::new() };
         for (position, message) in notify.messages().enumerate() {
             let route = config.routes.iter().find(|route| matches(config, route, message.name, &notify.peer));
             let known = all.branches.iter().position(|branch| match (branch.route, route) {

@@ -98,7 +98,9 @@ proptest! {
     #[test]
     fn requests_equal_the_generated_types(stream_id: u64, messages in messages(), wanted: u8) {
         let wanted = |position: usize| wanted & (1 << position) != 0;
-        let request = Bytes::copy_from_slice(request::encode(&notify(stream_id, &messages, 16_380), wanted).message());
+        let notify = notify(stream_id, &messages, 16_380);
+        let encoded = request::encode(&notify, &Origin::of(&notify.peer), wanted);
+        let request = Bytes::copy_from_slice(encoded.message());
         let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
         let expected = pb::DecideRequest {
             origin: Some(pb::Origin {

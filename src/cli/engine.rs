@@ -1,4 +1,4 @@
-//! HAProxy's side of SPOP, as far as `notify` and `demo` need it: one connection, one NOTIFY at a time.
+//! HAProxy's side of SPOP, as far as the commands need it: one connection, and on it HELLO, one NOTIFY at a time, DISCONNECT.
 
 use std::io;
 
@@ -15,6 +15,7 @@ use crate::spop::{
 };
 
 /// An agent, as HAProxy sees it.
+#[derive(Debug)]
 pub(super) struct Engine {
     socket: Socket,
     input: BytesMut,
@@ -46,7 +47,10 @@ impl Engine {
     pub(super) async fn connect(address: &str, engine_id: &str) -> Result<Self, EngineError> {
         let connected = match address.strip_prefix("unix:") {
             Some(path) => UnixStream::connect(path).await.map(Socket::Unix),
-            None => TcpStream::connect(address).await.map(Socket::Tcp),
+            // NOTIFYs are small and wanted at once.
+            None => {
+                TcpStream::connect(address).await.and_then(|stream| stream.set_nodelay(true).map(|()| stream)).map(Socket::Tcp)
+            }
         };
         let socket = connected.map_err(|source| EngineError::Connect { address: address.to_owned(), source })?;
         let hello = HaproxyHello {
@@ -71,6 +75,16 @@ impl Engine {
     /// What the agent said.
     pub(super) fn hello(&self) -> &AgentHello {
         &self.hello
+    }
+
+    /// The connection itself, for who has a NOTIFY stream of its own.
+    pub(super) fn socket(&mut self) -> &mut Socket {
+        &mut self.socket
+    }
+
+    /// What the agent sent beyond its HELLO.
+    pub(super) fn take_input(&mut self) -> BytesMut {
+        std::mem::take(&mut self.input)
     }
 
     /// Sends a NOTIFY, as encoded, and waits for the ACK.

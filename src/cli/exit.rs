@@ -10,8 +10,9 @@ Exit codes:
   2  wrong use of the command line
   3  the configuration is invalid
   4  cannot start: an address cannot be bound, a right is missing
-  5  notify: the agent refused, or broke the protocol
-  6  notify: no answer in time";
+  5  notify, bench: the agent refused, went away, or broke the protocol
+  6  notify, bench: no answer in time
+  7  bench: an ACK does not hold what --expect says";
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,7 @@ pub(super) enum Exit {
     Start = 4,
     Refused = 5,
     NoAnswer = 6,
+    Mismatch = 7,
 }
 
 impl From<Exit> for ExitCode {

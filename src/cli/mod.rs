@@ -8,6 +8,7 @@ macro_rules! say {
     }};
 }
 
+mod bench;
 mod check;
 mod demo;
 mod engine;
@@ -40,6 +41,7 @@ enum Command {
     Schema,
     Demo(demo::Args),
     Notify(notify::Args),
+    Bench(bench::Args),
 }
 
 /// Parses the command line and runs the command.
@@ -67,6 +69,7 @@ pub fn main() -> ExitCode {
             Some((_, matches)) => notify::run(args, matches),
             None => Ok(()),
         },
+        Command::Bench(args) => bench::run(args),
     };
     match result {
         Ok(()) => Exit::Success.into(),

@@ -6,7 +6,7 @@ use clap::Parser;
 
 use super::engine::{Engine, EngineError};
 use super::exit::{Exit, Failure};
-use super::value::{FORMS, Value, show, show_action};
+use super::value::{FORMS, Value, parse_arg, show, show_action};
 use crate::config::parse_duration;
 use crate::spop::{Action, Actions, NotifyEncoder, TypedData};
 
@@ -67,8 +67,7 @@ fn encode(args: &Args, matches: &clap::ArgMatches) -> Result<NotifyEncoder, Stri
         let owner = starts.iter().filter(|start| **start < index).count();
         let message = owner.checked_sub(1).and_then(|owner| messages.get_mut(owner));
         let (_, list) = message.ok_or_else(|| format!("--arg {arg} stands before the first --message"))?;
-        let (name, value) = arg.split_once('=').ok_or_else(|| format!("--arg {arg}: expected name=value"))?;
-        list.push((name, value.parse().map_err(|error| format!("--arg {name}: {error}. Values: {FORMS}"))?));
+        list.push(parse_arg(arg)?);
         if list.len() > 255 {
             return Err("a message has at most 255 args".to_owned());
         }

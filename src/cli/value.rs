@@ -54,6 +54,12 @@ impl FromStr for Value {
     }
 }
 
+/// Reads an arg of a message: `name=type:value`, or `name=text`. The name may be empty.
+pub(super) fn parse_arg(text: &str) -> Result<(&str, Value), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("--arg {text}: expected name=value"))?;
+    Ok((name, value.parse().map_err(|error| format!("--arg {name}: {error}. Values: {FORMS}"))?))
+}
+
 /// Prints a value as [`Value`] reads it.
 pub(super) fn show(value: TypedData<'_>) -> String {
     match value {

@@ -1,5 +1,6 @@
 //! The command line: what each command prints and with which code it ends.
 
+mod bench;
 mod check;
 mod demo;
 mod notify;
@@ -18,6 +19,7 @@ mod code {
     pub(super) const START: i32 = 4;
     pub(super) const REFUSED: i32 = 5;
     pub(super) const NO_ANSWER: i32 = 6;
+    pub(super) const MISMATCH: i32 = 7;
 }
 
 /// A command that ends by itself: its exit code, standard output and standard error.
@@ -41,19 +43,19 @@ fn file(directory: &Path, text: &str) -> PathBuf {
 fn help_and_version_are_no_errors() {
     let (exit, out, _) = spop_bridge(&["--help"]);
     assert_eq!(exit, code::SUCCESS);
-    for word in ["run", "check", "schema", "demo", "notify", "Exit codes"] {
+    for word in ["run", "check", "schema", "demo", "notify", "bench", "Exit codes"] {
         assert!(out.contains(word), "{word} in {out}");
     }
     let (exit, out, _) = spop_bridge(&["--version"]);
     assert_eq!((exit, out.trim()), (code::SUCCESS, &format!("spop-bridge {}", env!("CARGO_PKG_VERSION"))[..]));
-    for command in ["run", "check", "schema", "demo", "notify"] {
+    for command in ["run", "check", "schema", "demo", "notify", "bench"] {
         assert_eq!(spop_bridge(&[command, "--help"]).0, code::SUCCESS, "{command}");
     }
 }
 
 #[test]
 fn wrong_use() {
-    let uses: [&[&str]; 8] = [
+    let uses: [&[&str]; 13] = [
         &[],
         &["fly"],
         &["run"],
@@ -62,6 +64,11 @@ fn wrong_use() {
         &["check"],
         &["notify", "--agent", "127.0.0.1:1"],
         &["notify", "--agent", "127.0.0.1:1", "--message", "m", "--arg", "ip=ipv4:300.0.0.1"],
+        &["bench"],
+        &["bench", "--agent", "127.0.0.1:1", "--arg", "path"],
+        &["bench", "--agent", "127.0.0.1:1", "--expect", "allow=bool:true"],
+        &["bench", "--agent", "127.0.0.1:1", "--requests", "1", "--duration", "1s"],
+        &["bench", "--agent", "127.0.0.1:1", "--pid", "0"],
     ];
     for arguments in uses {
         let (exit, out, err) = spop_bridge(arguments);

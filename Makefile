@@ -30,9 +30,14 @@ test: setup test-rust test-examples test-configs ## Every test; installs what it
 setup: ## What the tests need: HAProxy 2.6, 3.0, 3.2, Python with grpcio, Go
 	@tests/tools/setup.sh
 
+# What is promised of every service, against services without DecideStream.
+UNARY := duties failing_services hostile_peers real_haproxy shutdown unix_socket
+
 test-rust:
 	cargo test $(LOCKED)
+	IT_PROTOCOL=decide cargo test $(LOCKED) --test it -- $(UNARY) --skip stream::
 	cargo test $(LOCKED) --no-default-features --lib --examples
+	cargo test $(LOCKED) --no-default-features --features service --lib --examples
 
 test-examples:
 	@tests/tools/test-examples.sh

@@ -44,14 +44,13 @@ impl Messages {
 
     /// The next whole message.
     pub(super) fn next(&mut self) -> Result<Option<Bytes>, FramingError> {
-        if self.partial.is_empty() {
-            if let Some(length) = length(&self.chunk)?
-                && self.chunk.len() >= PREFIX + length
-            {
-                let mut message = self.chunk.split_to(PREFIX + length);
-                message.advance(PREFIX);
-                return Ok(Some(message));
-            }
+        if self.partial.is_empty()
+            && let Some(length) = length(&self.chunk)?
+            && self.chunk.len() >= PREFIX + length
+        {
+            let mut message = self.chunk.split_to(PREFIX + length);
+            message.advance(PREFIX);
+            return Ok(Some(message));
         }
         self.complete()
     }

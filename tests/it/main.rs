@@ -14,4 +14,5 @@ mod real_haproxy;
 mod service;
 mod shutdown;
 mod spop_differential;
+mod stream;
 mod unix_socket;

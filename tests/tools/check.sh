@@ -19,6 +19,7 @@ step() { say "$*"; "$@"; }
 step cargo fmt --check
 step cargo clippy ${locked[@]+"${locked[@]}"} --all-targets -- -D warnings
 step cargo clippy ${locked[@]+"${locked[@]}"} --no-default-features --all-targets -- -D warnings
+step cargo clippy ${locked[@]+"${locked[@]}"} --no-default-features --features service --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" step cargo doc ${locked[@]+"${locked[@]}"} --no-deps
 # A workspace of its own, which the commands above do not see.
 step cargo fmt --manifest-path tests/fuzz/Cargo.toml --check

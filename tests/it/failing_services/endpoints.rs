@@ -70,26 +70,31 @@ fn an_endpoint_that_hangs_up_does_not_flood_the_log() {
     assert_eq!(lines("endpoint not connected, trying on"), 1, "{log:?}");
 }
 
-/// Answers that cross the cancellation of their calls are no fault of the service's: the connection stays.
+/// Answers that cross the cancellation of their calls are no fault of the service's: the connection stays. On a stream: `stream::late`.
 #[test]
 fn late_answers_cost_no_connection() {
-    let service = LateService::start(Duration::from_millis(25));
+    let service = LateService::start(Duration::from_millis(100));
     let bridge = Bridge::start(&format!(
-        "workers: 1\nbackends: {{ decisions: {{ endpoints: [\"{}\"] }} }}\n\
+        "workers: 1\nbackends: {{ decisions: {{ endpoints: [\"{}\"], protocol: decide }} }}\n\
          routes: [{{ messages: [\"*\"], backend: decisions, timeout: 20ms }}]\n{}",
         service.uri(),
         fallbacks()
     ));
     let mut engine = bridge.engine();
+    let mut timeouts = 0;
     for round in 0..20 {
         for stream in 0..200 {
             engine.notify(1 + (round * 200 + stream) * 2, 1, &[("check", &[])]);
         }
         for _ in 0..200 {
             let ack = engine.expect_ack();
-            assert_eq!(ack.text("txn.status"), "timeout", "{ack:?}");
+            // On a very busy machine the answer may be there before the deadline is looked at.
+            let decided = ack.value("txn.allow") == Some(&Data::Bool(true));
+            assert!(decided || ack.text("txn.status") == "timeout", "{ack:?}");
+            timeouts += usize::from(!decided);
         }
     }
+    assert!(timeouts > 2000, "{timeouts} of 4,000 answers were late");
     assert_eq!(service.connections(), 1, "{:?}", bridge.log());
 }
 

@@ -1,11 +1,19 @@
-//! Things on the port that are no gRPC service at all, or a broken one.
+//! Things on the port that are no gRPC service at all, or a broken one, called by unary calls. Streams have theirs in `stream::garbage`.
 
 use std::time::Duration;
 
-use super::{HAPROXY_TIMER, bridge_to, fallbacks, timed};
+use super::{HAPROXY_TIMER, fallbacks, timed};
 use crate::support::bridge::Bridge;
 use crate::support::figure;
 use crate::support::garbage::{Page, TcpServer};
+
+fn bridge_to(endpoint: &str, timeout: &str) -> Bridge {
+    Bridge::start(&format!(
+        "backends: {{ decisions: {{ endpoints: [\"{endpoint}\"], protocol: decide }} }}\n\
+         routes: [{{ messages: [\"*\"], backend: decisions, timeout: {timeout} }}]\n{}",
+        fallbacks()
+    ))
+}
 
 /// Which causes fit: where a peer breaks HTTP/2 or gRPC it's a matter of view whether the connection or the answer was bad.
 #[track_caller]
@@ -93,12 +101,7 @@ fn an_answer_that_never_ends() {
     let mut slow = Page::grpc(b"");
     slow.delay = Duration::from_secs(30);
     let server = slow.serve();
-    let bridge = Bridge::start(&format!(
-        "backends: {{ decisions: {{ endpoints: [\"{}\"] }} }}\n\
-         routes: [{{ messages: [\"*\"], backend: decisions, timeout: 200ms }}]\n{}",
-        server.uri(),
-        fallbacks()
-    ));
+    let bridge = bridge_to(server.uri(), "200ms");
     let (ack, took) = timed(&mut bridge.engine(), 1);
     super::assert_fallback(&ack, "timeout");
     assert!(took < HAPROXY_TIMER);

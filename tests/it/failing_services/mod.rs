@@ -20,7 +20,7 @@ const HAPROXY_TIMER: Duration = Duration::from_secs(8);
 const CAUSES: [&str; 6] = ["timeout", "unavailable", "overloaded", "rejected", "invalid_response", "unrouted"];
 
 /// Fallbacks that name their cause, as YAML for the top level.
-fn fallbacks() -> String {
+pub(crate) fn fallbacks() -> String {
     let mut text = String::from("on_failure:\n  default: { set: { txn.reason: \"by default\" } }\n");
     for cause in CAUSES {
         text.push_str(&format!("  {cause}: {{ set: {{ txn.reason: \"because {cause}\", txn.allow: false }} }}\n"));
@@ -38,7 +38,7 @@ fn bridge_to(endpoint: &str, timeout: &str) -> Bridge {
 }
 
 /// One NOTIFY; how long its ACK took.
-fn timed(engine: &mut Engine, stream: u64) -> (Ack, Duration) {
+pub(crate) fn timed(engine: &mut Engine, stream: u64) -> (Ack, Duration) {
     let asked = Instant::now();
     let ack = engine.ask(stream, "check-request", &[("path", "/".into())]);
     (ack, asked.elapsed())
@@ -46,7 +46,7 @@ fn timed(engine: &mut Engine, stream: u64) -> (Ack, Duration) {
 
 /// The ACK is the fallback for this cause, whole.
 #[track_caller]
-fn assert_fallback(ack: &Ack, cause: &str) {
+pub(crate) fn assert_fallback(ack: &Ack, cause: &str) {
     assert_eq!(ack.text("txn.status"), cause, "{ack:?}");
     assert_eq!(ack.text("txn.reason"), format!("because {cause}"), "{ack:?}");
     assert_eq!(ack.value("txn.allow"), Some(&Data::Bool(false)), "{ack:?}");

@@ -8,6 +8,7 @@ mod frame_size;
 mod health;
 mod reload;
 mod restart;
+mod stream;
 mod values;
 
 use std::path::Path;

@@ -82,7 +82,10 @@ impl Page {
 }
 
 async fn answer(page: Page, request: http::Request<Incoming>) -> Result<http::Response<BoxBody<Bytes, Infallible>>, Infallible> {
-    let _request_read = request.into_body().collect().await;
+    let mut body = request.into_body();
+    // Not all of it: that of a stream does not end.
+    let _first_of_the_request = body.frame().await;
+    tokio::spawn(body.collect());
     tokio::time::sleep(page.delay).await;
     let mut response = http::Response::builder().status(page.status);
     for (name, value) in page.headers {

@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 use tower::Service as TowerService;
 
 /// Where a server is bound.
@@ -31,7 +32,7 @@ impl Bound {
     }
 
     pub(crate) fn at(address: SocketAddr) -> Bound {
-        Bound::Tcp(TcpListener::bind(address).expect("bind a test server"))
+        Bound::Tcp(listen(address))
     }
 
     pub(crate) fn unix(path: &Path) -> Bound {
@@ -47,6 +48,12 @@ impl Bound {
     }
 }
 
+/// Listens, also where somebody else did a moment ago: a child that another test has just forked may still hold that socket.
+pub(super) fn listen(address: SocketAddr) -> TcpListener {
+    super::eventually(Duration::from_secs(5), || TcpListener::bind(address).ok())
+        .unwrap_or_else(|| panic!("cannot bind {address}"))
+}
+
 /// Older than any test.
 pub(crate) const FOREVER: Duration = Duration::from_secs(3600);
 
@@ -54,6 +61,7 @@ pub(crate) const FOREVER: Duration = Duration::from_secs(3600);
 pub(crate) struct Host {
     uri: String,
     connections: Arc<AtomicUsize>,
+    retired: watch::Sender<bool>,
     runtime: Option<Runtime>,
 }
 
@@ -76,28 +84,36 @@ impl Host {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&connections);
+        let (retired, retiring) = watch::channel(false);
         runtime.spawn(async move {
-            match bound {
-                Bound::Tcp(listener) => {
-                    listener.set_nonblocking(true).unwrap();
-                    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-                    while let Ok((socket, _)) = listener.accept().await {
-                        socket.set_nodelay(true).unwrap();
-                        counter.fetch_add(1, Ordering::Relaxed);
-                        tokio::spawn(serve(socket, max_age, service.clone()));
+            let mut told = retiring.clone();
+            let accept = async {
+                match bound {
+                    Bound::Tcp(listener) => {
+                        listener.set_nonblocking(true).unwrap();
+                        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                        while let Ok((socket, _)) = listener.accept().await {
+                            socket.set_nodelay(true).unwrap();
+                            counter.fetch_add(1, Ordering::Relaxed);
+                            tokio::spawn(serve(socket, max_age, retiring.clone(), service.clone()));
+                        }
+                    }
+                    Bound::Unix(listener) => {
+                        listener.set_nonblocking(true).unwrap();
+                        let listener = tokio::net::UnixListener::from_std(listener).unwrap();
+                        while let Ok((socket, _)) = listener.accept().await {
+                            counter.fetch_add(1, Ordering::Relaxed);
+                            tokio::spawn(serve(socket, max_age, retiring.clone(), service.clone()));
+                        }
                     }
                 }
-                Bound::Unix(listener) => {
-                    listener.set_nonblocking(true).unwrap();
-                    let listener = tokio::net::UnixListener::from_std(listener).unwrap();
-                    while let Ok((socket, _)) = listener.accept().await {
-                        counter.fetch_add(1, Ordering::Relaxed);
-                        tokio::spawn(serve(socket, max_age, service.clone()));
-                    }
-                }
+            };
+            tokio::select! {
+                () = accept => {}
+                _ = told.wait_for(|retired| *retired) => {}
             }
         });
-        Host { uri, connections, runtime: Some(runtime) }
+        Host { uri, connections, retired, runtime: Some(runtime) }
     }
 
     /// As `endpoints` in the bridge's configuration has it.
@@ -110,10 +126,15 @@ impl Host {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Gone at once, with whatever was in flight, as if the process had been killed.
+    /// Listens no more, and ends its connections with GOAWAY: what is in flight is finished.
+    pub(crate) fn retire(&self) {
+        self.retired.send_replace(true);
+    }
+
+    /// Gone, with whatever was in flight, as if the process had been killed. The address is free afterwards.
     pub(crate) fn kill(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            runtime.shutdown_timeout(Duration::from_secs(5));
         }
     }
 }
@@ -124,8 +145,12 @@ impl Drop for Host {
     }
 }
 
-async fn serve<S, B>(socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, max_age: Duration, service: S)
-where
+async fn serve<S, B>(
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    max_age: Duration,
+    mut retiring: watch::Receiver<bool>,
+    service: S,
+) where
     S: TowerService<http::Request<Incoming>, Response = http::Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
     B: hyper::body::Body + Send + 'static,
@@ -137,8 +162,11 @@ where
             .max_concurrent_streams(1000)
             .serve_connection(TokioIo::new(socket), TowerToHyperService::new(service))
     );
-    if tokio::time::timeout(max_age, connection.as_mut()).await.is_err() {
-        connection.as_mut().graceful_shutdown();
-        let _peer_went_away = connection.await;
+    tokio::select! {
+        _ended = connection.as_mut() => return,
+        () = tokio::time::sleep(max_age) => {}
+        _ = retiring.wait_for(|retired| *retired) => {}
     }
+    connection.as_mut().graceful_shutdown();
+    let _peer_went_away = connection.await;
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod address;
 pub(crate) mod bridge;
+mod decider;
 pub(crate) mod engine;
 pub(crate) mod garbage;
 pub(crate) mod haproxy;
@@ -11,9 +12,12 @@ pub(crate) mod late;
 pub(crate) mod load;
 pub(crate) mod process;
 pub(crate) mod service;
+pub(crate) mod stream;
+pub(crate) mod stream_server;
 pub(crate) mod wire;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 /// Tries until there is a result or `patience` is over.
@@ -30,9 +34,13 @@ pub(crate) fn eventually<T>(patience: Duration, mut attempt: impl FnMut() -> Opt
     }
 }
 
-/// A loopback address on which nobody listened a moment ago.
+/// An address on which nobody listens, and that stays free for whoever is started on it now or later: it is in a part of 127/8 that only
+/// this process uses, while ports of 127.0.0.1 are given to any connection that is opened meanwhile.
 pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+    static LAST: AtomicU8 = AtomicU8::new(0);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let host = Ipv4Addr::new(127, high.max(1), low, LAST.fetch_add(1, Ordering::Relaxed) % 254 + 1);
+    TcpListener::bind((host, 0)).unwrap().local_addr().unwrap()
 }
 
 #[allow(clippy::print_stdout, reason = "for the reader of the test's output")]

@@ -1,17 +1,17 @@
-//! A decision service whose answers a test scripts, and which remembers what it was asked.
+//! A decision service whose answers a test scripts, and which remembers what it was asked. Has both methods, unless told otherwise.
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use spop_bridge::pb::v1::decision_service_server::{DecisionService, DecisionServiceServer};
+use spop_bridge::pb::v1::decision_service_server::DecisionServiceServer;
 use spop_bridge::pb::v1::value::Kind;
-use spop_bridge::pb::v1::{self as pb, DecideRequest, DecideResponse, VarScope};
-use tonic::codegen::BoxStream;
-use tonic::{Request, Response, Status, Streaming};
+use spop_bridge::pb::v1::{self as pb, DecideRequest, VarScope};
+use tonic::Status;
 
+use super::decider::{Decider, Record};
 use super::host::{Bound, FOREVER, Host};
 
 /// What the service does with one call.
@@ -28,33 +28,63 @@ impl Answer {
     }
 }
 
-/// One call as it arrived.
+/// Which of the contract's methods a service has.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Methods {
+    Both,
+    /// `DecideStream` is answered with UNIMPLEMENTED.
+    Unary,
+}
+
+impl Methods {
+    /// Both; with `IT_PROTOCOL=decide` in the environment of the tests only `Decide`.
+    fn of_this_run() -> Methods {
+        match std::env::var("IT_PROTOCOL").as_deref() {
+            Ok("decide") => Methods::Unary,
+            Ok(other) => panic!("IT_PROTOCOL is {other:?}, expected decide or nothing"),
+            Err(_) => Methods::Both,
+        }
+    }
+}
+
+/// One call as it arrived: a unary one, or a decision on a stream.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) request: DecideRequest,
-    pub(crate) metadata: HashMap<String, String>,
+    /// Of a decision on a stream, what came when the stream was opened.
+    pub(crate) metadata: Arc<HashMap<String, String>>,
+    /// The time that a decision on a stream carries; a unary call has it in its metadata.
+    pub(crate) remaining: Option<Duration>,
 }
 
 impl Call {
-    /// `grpc-timeout`, which has a number and a unit.
+    pub(crate) fn is_streamed(&self) -> bool {
+        self.remaining.is_some()
+    }
+
+    /// What was left until the deadline when the call was sent.
     pub(crate) fn timeout(&self) -> Option<Duration> {
-        let text = self.metadata.get("grpc-timeout")?;
-        let (number, unit) = text.split_at(text.len() - 1);
-        let number: u64 = number.parse().unwrap();
-        Some(match unit {
-            "H" => Duration::from_secs(number * 3600),
-            "M" => Duration::from_secs(number * 60),
-            "S" => Duration::from_secs(number),
-            "m" => Duration::from_millis(number),
-            "u" => Duration::from_micros(number),
-            "n" => Duration::from_nanos(number),
-            other => panic!("unit of grpc-timeout {other:?}"),
-        })
+        self.remaining.or_else(|| Some(grpc_timeout(self.metadata.get("grpc-timeout")?)))
     }
 
     /// The value of the first arg of that name in the first message.
     pub(crate) fn arg(&self, name: &str) -> Option<Kind> {
         argument(&self.request, name)
+    }
+}
+
+/// A number and a unit.
+fn grpc_timeout(text: &str) -> Duration {
+    let (number, unit) = text.split_at(text.len() - 1);
+    let number: u64 = number.parse().unwrap();
+    match unit {
+        "H" => Duration::from_secs(number * 3600),
+        "M" => Duration::from_secs(number * 60),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        other => panic!("unit of grpc-timeout {other:?}"),
     }
 }
 
@@ -64,21 +94,14 @@ pub(crate) fn argument(request: &DecideRequest, name: &str) -> Option<Kind> {
     args.find(|arg| arg.name == name)?.value.clone()?.kind
 }
 
-#[derive(Default)]
-struct Record {
-    calls: Mutex<Vec<Call>>,
-    in_flight: AtomicUsize,
-    most_in_flight: AtomicUsize,
-    cancelled: AtomicUsize,
-}
+/// What the service does with each request.
+pub(super) type Script = Arc<dyn Fn(&DecideRequest) -> Answer + Send + Sync>;
 
-/// A running decision service.
+/// A running decision service. Dropped, it fails the test if the bridge broke the contract of the stream.
 pub(crate) struct Service {
     host: Host,
     record: Arc<Record>,
 }
-
-type Script = Arc<dyn Fn(&DecideRequest) -> Answer + Send + Sync>;
 
 impl Service {
     pub(crate) fn start(script: impl Fn(&DecideRequest) -> Answer + Send + Sync + 'static) -> Service {
@@ -99,8 +122,18 @@ impl Service {
         max_age: Duration,
         script: impl Fn(&DecideRequest) -> Answer + Send + Sync + 'static,
     ) -> Service {
+        Service::with(Methods::of_this_run(), bound, max_age, script)
+    }
+
+    /// With these methods, whatever `IT_PROTOCOL` is.
+    pub(crate) fn with(
+        methods: Methods,
+        bound: Bound,
+        max_age: Duration,
+        script: impl Fn(&DecideRequest) -> Answer + Send + Sync + 'static,
+    ) -> Service {
         let record = Arc::new(Record::default());
-        let decider = Decider { script: Arc::new(script), record: Arc::clone(&record) };
+        let decider = Decider::new(methods, Arc::new(script), Arc::clone(&record));
         Service { host: Host::start(bound, max_age, DecisionServiceServer::new(decider)), record }
     }
 
@@ -128,6 +161,15 @@ impl Service {
         self.host.connections()
     }
 
+    /// How often a stream was asked for, granted or not.
+    pub(crate) fn streams(&self) -> usize {
+        self.record.streams.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn open_streams(&self) -> usize {
+        self.record.open_streams.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn in_flight(&self) -> usize {
         self.record.in_flight.load(Ordering::SeqCst)
     }
@@ -136,7 +178,7 @@ impl Service {
         self.record.most_in_flight.load(Ordering::SeqCst)
     }
 
-    /// Calls whose peer went away or reset the stream before they were answered.
+    /// Calls that were not answered because the peer went away, reset them or, on a stream, sent a Cancel.
     pub(crate) fn cancelled(&self) -> usize {
         self.record.cancelled.load(Ordering::SeqCst)
     }
@@ -145,72 +187,18 @@ impl Service {
     pub(crate) fn kill(&mut self) {
         self.host.kill();
     }
-}
 
-struct Decider {
-    script: Script,
-    record: Arc<Record>,
-}
-
-#[tonic::async_trait]
-impl DecisionService for Decider {
-    type DecideStreamStream = BoxStream<pb::DecideStreamResponse>;
-
-    async fn decide(&self, request: Request<DecideRequest>) -> Result<Response<DecideResponse>, Status> {
-        let mut presence = Presence::enter(&self.record);
-        let metadata = request.metadata().clone().into_headers();
-        let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-        let metadata = metadata.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
-        let request = request.into_inner();
-        let mut answer = (self.script)(&request);
-        self.record.calls.lock().unwrap().push(Call { request, metadata });
-        loop {
-            match answer {
-                Answer::After(delay, next) => {
-                    tokio::time::sleep(delay).await;
-                    answer = *next;
-                }
-                Answer::Never => std::future::pending().await,
-                Answer::Status(status) => {
-                    presence.answered = true;
-                    return Err(status);
-                }
-                Answer::Actions(actions) => {
-                    presence.answered = true;
-                    return Ok(Response::new(DecideResponse { actions }));
-                }
-            }
-        }
-    }
-
-    async fn decide_stream(
-        &self,
-        _: Request<Streaming<pb::DecideStreamRequest>>,
-    ) -> Result<Response<Self::DecideStreamStream>, Status> {
-        Err(Status::unimplemented("unary only"))
+    /// Listens no more and ends its connections with GOAWAY: what is in flight is finished.
+    pub(crate) fn retire(&self) {
+        self.host.retire();
     }
 }
 
-/// A call being served; dropped unanswered it was cancelled.
-struct Presence {
-    record: Arc<Record>,
-    answered: bool,
-}
-
-impl Presence {
-    fn enter(record: &Arc<Record>) -> Presence {
-        let now = record.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
-        record.most_in_flight.fetch_max(now, Ordering::SeqCst);
-        Presence { record: Arc::clone(record), answered: false }
-    }
-}
-
-impl Drop for Presence {
+impl Drop for Service {
     fn drop(&mut self) {
-        self.record.in_flight.fetch_sub(1, Ordering::SeqCst);
-        if !self.answered {
-            self.record.cancelled.fetch_add(1, Ordering::SeqCst);
-        }
+        self.host.kill();
+        let faults = std::mem::take(&mut *self.record.faults.lock().unwrap());
+        assert!(faults.is_empty() || std::thread::panicking(), "against the contract of DecideStream: {faults:?}");
     }
 }
 

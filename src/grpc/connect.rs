@@ -22,7 +22,8 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// Streams that were reset and whose late frames are still known as such, for up to a second; more than that are answered with another reset.
 const RESET_STREAMS: usize = 4096;
 
-/// What a service may send on one stream, and on the connection, before we have read it, in bytes. Answers are small and read at once.
+/// What a service may send on one stream, and on the connection, before we have read it, in bytes: bounds what it can make us hold, and has
+/// room for thousands of answers at once. With 64 KiB or 8 MiB, or DATA frames of 64 instead of 16 KiB, no difference could be measured.
 const WINDOW: u32 = 1 << 20;
 
 /// What calls are sent on.

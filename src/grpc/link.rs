@@ -23,8 +23,8 @@ use super::response::{check_head, status};
 use super::stream::{Decisions, Filled};
 use crate::timer::Timer;
 
-/// Bytes that are put into one DATA frame's worth of items, if the service's windows have room. Large enough to carry all that
-/// a turn brings in a few frames, and what one stream may keep from the rest of its connection.
+/// Bytes of items that are handed to HTTP/2 at a time, if the service's windows have room: all that a turn brings, as a rule, and what
+/// the stream may hold on to if the socket takes no more. From 16 to 256 KiB no difference could be measured.
 const CHUNK: usize = 64 * 1024;
 
 /// What happened to a link.

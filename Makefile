@@ -10,16 +10,19 @@ BRIDGE ?= cargo run --release --
 ARGS ?=
 # Seconds for each fuzz target of `make fuzz`.
 FUZZ_SECONDS ?= 60
+# Seconds for each measurement of `make bench`, and how often each is made.
+BENCH_SECONDS ?= 3
+BENCH_ROUNDS ?= 5
 
 # In CI, Cargo.lock is what is tested.
 LOCKED := $(if $(filter true 1,$(CI)),--locked)
 
 # Setup comes before the tests also under `make -j`.
 .NOTPARALLEL:
-.PHONY: help demo setup test test-rust test-examples test-configs check fuzz clean-cache
+.PHONY: help demo setup test test-rust test-examples test-configs check fuzz bench bench-instructions clean-cache
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: ## HAProxy, the bridge and a decision service on this machine (ARGS=--once ends by itself)
 	@tests/tools/install-haproxy.sh
@@ -50,6 +53,12 @@ check: ## Format, lints and docs; warnings are errors
 
 fuzz: ## Every fuzz target for FUZZ_SECONDS=60 each, best with a nightly Rust
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/tools/fuzz.sh
+
+bench: ## This bridge against its rivals, about 8 minutes; writes docs/benchmarks.md (quick: BENCH_SECONDS=1 BENCH_ROUNDS=1)
+	@BENCH_SECONDS=$(BENCH_SECONDS) BENCH_ROUNDS=$(BENCH_ROUNDS) tests/tools/bench.sh
+
+bench-instructions: ## Instructions and allocations of a decision, counted by callgrind
+	@tests/tools/bench-instructions.sh
 
 clean-cache: ## Removes what setup has put into .cache/ and the generated example code
 	rm -rf .cache examples/python/gen examples/go/gen examples/go/bin

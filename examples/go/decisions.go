@@ -98,8 +98,13 @@ func (s *stream) read() {
 }
 
 func (s *stream) start(decision *pb.Decision) {
-	remaining := time.Duration(decision.GetRemainingUs()) * time.Microsecond
-	ctx, cancel := context.WithTimeout(s.Context(), remaining)
+	ctx, cancel := s.Context(), context.CancelFunc(nil)
+	// The bridge always sends it. Other clients may not care.
+	if remaining := decision.GetRemainingUs(); remaining > 0 {
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(remaining)*time.Microsecond)
+	} else {
+		ctx, cancel = context.WithCancel(ctx)
+	}
 	s.mutex.Lock()
 	s.cancels[decision.GetId()] = cancel
 	s.mutex.Unlock()

@@ -17,7 +17,7 @@ pub(crate) enum ResponseError {
     Wire(#[from] WireError),
     #[error("actions[{index}]: {problem}")]
     Action { index: usize, problem: ActionProblem },
-    #[error("the actions take {length} bytes, the frame has room for {room}")]
+    #[error("the actions take {length} bytes or more, the frame has room for {room}")]
     TooBig { length: usize, room: usize },
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Limits {
 /// Decodes and checks a response.
 pub(super) fn decode(response: &[u8], limits: Limits) -> Result<Actions, ResponseError> {
     // An action is shorter in SPOP than in protobuf, but for addresses and the like.
-    let mut actions = Actions::with_capacity(response.len());
+    let mut actions = Actions::with_capacity(response.len().min(limits.room));
     let mut index = 0;
     for field in Fields::new(response) {
         let field = field?;
@@ -56,11 +56,10 @@ pub(super) fn decode(response: &[u8], limits: Limits) -> Result<Actions, Respons
             let action = Action::decode(field.bytes()?)?;
             action.encode(limits, &mut actions).map_err(|problem| ResponseError::Action { index, problem })?;
             index += 1;
+            if actions.len_bytes() > limits.room {
+                return Err(ResponseError::TooBig { length: actions.len_bytes(), room: limits.room });
+            }
         }
-    }
-    let length = actions.len_bytes();
-    if length > limits.room {
-        return Err(ResponseError::TooBig { length, room: limits.room });
     }
     Ok(actions)
 }

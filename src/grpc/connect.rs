@@ -12,12 +12,18 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::allowance::{Allowance, Limited};
 use crate::config::EndpointConfig;
 
 /// The kernel notices within about a minute that an idle peer is gone. HTTP/2 pings would be quicker, but common gRPC servers
 /// take unsolicited ones as abuse and close the connection.
 const KEEPALIVE_TIME: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long what was sent may stay unacknowledged, or the peer's socket full: a host that is gone, or a service that does not read. Without
+/// it the kernel tries for a quarter of an hour (RFC 5482).
+#[cfg(target_os = "linux")]
+const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Streams that were reset and whose late frames are still known as such, for up to a second; more than that are answered with another reset.
 const RESET_STREAMS: usize = 4096;
@@ -36,7 +42,7 @@ pub(super) type Connection = Pin<Box<dyn Future<Output = Result<(), h2::Error>> 
 ///
 /// # Errors
 /// What the operating system says, or [`io::ErrorKind::TimedOut`].
-pub(super) async fn connect(endpoint: &EndpointConfig, timeout: Duration) -> io::Result<(Sender, Connection)> {
+pub(super) async fn connect(endpoint: &EndpointConfig, timeout: Duration) -> io::Result<(Sender, Connection, Allowance)> {
     let attempt = async {
         match endpoint {
             EndpointConfig::Http { uri } => http2(tcp(uri.authority().map_or("", Authority::as_str)).await?).await,
@@ -66,14 +72,18 @@ async fn tcp(authority: &str) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(authority).await?;
     stream.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL);
-    SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+    let socket = SockRef::from(&stream);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
     Ok(stream)
 }
 
-async fn http2<S>(stream: S) -> io::Result<(Sender, Connection)>
+async fn http2<S>(stream: S) -> io::Result<(Sender, Connection, Allowance)>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let allowance = Allowance::default();
     let (sender, connection) = Builder::new()
         .enable_push(false)
         .initial_window_size(WINDOW)
@@ -83,11 +93,13 @@ where
         // that is in flight on it.
         .max_concurrent_reset_streams(RESET_STREAMS)
         .max_local_error_reset_streams(None)
+        // Status, metadata and what proxies add: gRPC libraries take 8 to 16 KiB.
+        .max_header_list_size(64 << 10)
         // There against peers that send many small frames which nobody reads. Ours are read in the turn in which they arrive, and thousands of
-        // small answers in one turn are what a busy service sends. What is buffered is bounded by the windows all the same.
+        // small answers in one turn are what a busy service sends. What waits is bounded by the windows and by what a turn reads.
         .data_frame_budget(usize::MAX)
-        .handshake(stream)
+        .handshake(Limited::new(stream, allowance.clone()))
         .await
         .map_err(io::Error::other)?;
-    Ok((sender, Box::pin(connection)))
+    Ok((sender, Box::pin(connection), allowance))
 }

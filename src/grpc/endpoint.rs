@@ -15,15 +15,15 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, Uri};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tonic::{Code, Status};
 
 use super::connect::{self, Sender, connect};
 use super::error::{chain, describe};
 use super::link::{Event, Link, Stream};
+use super::log::Log;
 use super::request;
+use super::silence::Silence;
 use super::stream::Decisions;
 use crate::config::{BackendConfig, EndpointConfig, Protocol};
-use crate::telemetry::event::{EndpointDown, EndpointUp, StreamRefused};
 
 /// Between attempts to connect: doubled from the one to the other. A service next door that restarts is found again within a
 /// second, and a dead one costs a worker one attempt a second.
@@ -62,7 +62,7 @@ pub(super) enum State {
 #[derive(Clone, Debug)]
 pub(super) enum Carrier {
     Stream(Arc<Decisions>),
-    Calls(Sender),
+    Calls(Sender, Arc<Silence>),
 }
 
 impl Carrier {
@@ -70,7 +70,8 @@ impl Carrier {
     pub(super) fn is_open(&self) -> bool {
         match self {
             Self::Stream(decisions) => decisions.is_open(),
-            Self::Calls(sender) => {
+            Self::Calls(_, silence) if silence.is_too_long() => false,
+            Self::Calls(sender, _) => {
                 let mut cx = Context::from_waker(Waker::noop());
                 !matches!(sender.clone().poll_ready(&mut cx), Poll::Ready(Err(_)))
             }
@@ -96,8 +97,15 @@ impl Endpoint {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Says that it cannot be called, and why.
+    pub(super) fn fail(&self, changed: &Notify, log: &mut Log, reason: &str) {
+        log.failed(&self.name, reason);
+        *self.state() = State::Failed(reason.into());
+        changed.notify_waiters();
+    }
+
     /// Connects, and connects again, until told to `stop`. `changed` is told of every new state.
-    pub(super) async fn run(&self, changed: &Notify, log: Log, stop: impl Future<Output = ()>) {
+    pub(super) async fn run(&self, changed: &Notify, log: &mut Log, stop: impl Future<Output = ()>) {
         let mut link = None;
         tokio::select! {
             biased;
@@ -111,7 +119,7 @@ impl Endpoint {
         }
     }
 
-    async fn keep_connected(&self, current: &mut Option<(Link, Carrier)>, changed: &Notify, mut log: Log) {
+    async fn keep_connected(&self, current: &mut Option<(Link, Carrier)>, changed: &Notify, log: &mut Log) {
         let set = |state| {
             *self.state() = state;
             changed.notify_waiters();
@@ -128,7 +136,7 @@ impl Endpoint {
                     leaving.end();
                     log.connected(&self.name);
                     let (link, carrier) = current.insert((link, carrier));
-                    let (end, stable) = self.serve(link, carrier, &set, &mut log).await;
+                    let (end, stable) = self.serve(link, carrier, &set, log).await;
                     if stable {
                         backoff = BACKOFF.0;
                     }
@@ -161,8 +169,7 @@ impl Endpoint {
             };
             if !leaving.is_of_use() {
                 leaving.end();
-                log.failed(&self.name, &reason);
-                set(State::Failed(reason.into()));
+                self.fail(changed, log, &reason);
             }
             tokio::time::sleep(jittered(backoff)).await;
             backoff = (backoff * 2).min(BACKOFF.1);
@@ -171,14 +178,17 @@ impl Endpoint {
 
     /// Connects and opens the stream, if there is to be one.
     async fn link(&self) -> Result<(Link, Carrier), String> {
-        let (mut sender, connection) = connect(&self.target, self.connect_timeout).await.map_err(|error| chain(&error))?;
+        let (mut sender, connection, allowance) =
+            connect(&self.target, self.connect_timeout).await.map_err(|error| chain(&error))?;
         if self.protocol == Protocol::Decide {
-            return Ok((Link::new(connection, sender.clone(), None), Carrier::Calls(sender)));
+            let link = Link::new(connection, sender.clone(), allowance, None);
+            let silence = Arc::clone(link.silence());
+            return Ok((link, Carrier::Calls(sender, silence)));
         }
         let method = connect::method(&self.target, "/spopbridge.v1.DecisionService/DecideStream");
         let stream = Stream::open(&mut sender, &method, &self.headers, &self.name).map_err(|error| chain(&error))?;
         let decisions = Arc::clone(stream.decisions());
-        Ok((Link::new(connection, sender, Some(stream)), Carrier::Stream(decisions)))
+        Ok((Link::new(connection, sender, allowance, Some(stream)), Carrier::Stream(decisions)))
     }
 
     /// Drives a link until it is to be left, and says whether it was good for long enough.
@@ -199,7 +209,7 @@ impl Endpoint {
             let end = match event {
                 Event::Refused(status, Some(sender)) if self.protocol == Protocol::Auto => {
                     log.refused(&self.name, &status);
-                    *carrier = Carrier::Calls(sender);
+                    *carrier = Carrier::Calls(sender, Arc::clone(link.silence()));
                     set(State::Ready(carrier.clone()));
                     continue;
                 }
@@ -244,58 +254,4 @@ fn jittered(backoff: Duration) -> Duration {
     // Every `RandomState` is seeded anew: randomness enough to spread attempts.
     let random = RandomState::new().hash_one(0) as u32;
     backoff / 2 + (backoff / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
-}
-
-/// Tells operators when an endpoint comes and goes, once each.
-#[derive(Debug)]
-pub(super) struct Log {
-    backend: Arc<str>,
-    /// What was said last.
-    said: Option<Said>,
-    said_refused: bool,
-    /// One worker speaks for the process: all see the same services come and go.
-    speaks: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Said {
-    Up,
-    Down,
-}
-
-impl Log {
-    pub(super) fn new(backend: &Arc<str>, speaks: bool) -> Self {
-        Self { backend: Arc::clone(backend), said: None, said_refused: false, speaks }
-    }
-
-    /// After a failure good news waits until the connection has proved itself.
-    fn connected(&mut self, endpoint: &str) {
-        if self.said.is_none() {
-            self.stable(endpoint);
-        }
-    }
-
-    fn stable(&mut self, endpoint: &str) {
-        if self.is_news(Said::Up) {
-            EndpointUp { backend: &self.backend, endpoint }.record();
-        }
-    }
-
-    /// Decisions go to `endpoint` by calls.
-    fn refused(&mut self, endpoint: &str, status: &Status) {
-        if self.speaks && !std::mem::replace(&mut self.said_refused, true) {
-            let is_missing = status.code() == Code::Unimplemented;
-            StreamRefused { backend: &self.backend, endpoint, is_missing, status: &describe(status) }.record();
-        }
-    }
-
-    fn failed(&mut self, endpoint: &str, error: &str) {
-        if self.is_news(Said::Down) {
-            EndpointDown { backend: &self.backend, endpoint, error: &error }.record();
-        }
-    }
-
-    fn is_news(&mut self, what: Said) -> bool {
-        self.speaks && self.said.replace(what) != Some(what)
-    }
 }

@@ -6,8 +6,8 @@ use thiserror::Error;
 /// Bytes before a message.
 pub(super) const PREFIX: usize = 5;
 
-/// The largest message that is read, in bytes: more than fits into the largest SPOP frame.
-pub(super) const MAX_MESSAGE: usize = 16 << 20;
+/// The largest message that is read, in bytes: gRPC's usual limit, and far more than an ACK of common size can say.
+pub(super) const MAX_MESSAGE: usize = 4 << 20;
 
 /// The prefix of an uncompressed message.
 pub(super) fn prefix(length: usize) -> [u8; PREFIX] {
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_refused() {
         assert_eq!(all(&mut Messages::default(), &[1, 0, 0, 0, 0]), Err(FramingError::Compressed));
-        assert_eq!(all(&mut Messages::default(), &[0, 1, 0, 0, 1]), Err(FramingError::TooLong(MAX_MESSAGE + 1)));
+        assert_eq!(all(&mut Messages::default(), &[0, 0, 0x40, 0, 1]), Err(FramingError::TooLong(MAX_MESSAGE + 1)));
         let mut messages = Messages::default();
         assert_eq!(all(&mut messages, &[0, 0, 0, 0, 2, 1]), Ok(Vec::new()));
         assert_eq!(messages.finish(), Err(FramingError::UnexpectedEnd));

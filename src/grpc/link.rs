@@ -1,7 +1,7 @@
 //! One connection to an endpoint and what runs on it, driven by one task: the socket, and the `DecideStream` if there is one.
 //!
 //! A turn of the task: send what waits, let HTTP/2 read and write, give out the answers. All that happens to the stream happens in
-//! one of these, so that nothing but the socket, the decisions and their deadlines wakes the task.
+//! one of these, so the stream itself need not wake the task.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,12 +14,14 @@ use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Uri};
 use tonic::{Code, Status};
 
+use super::allowance::Allowance;
 use super::connect::{Connection, Sender};
 use super::error::{chain, describe, was_refused};
 use super::framing::Messages;
 use super::item::Items;
 use super::request::head;
 use super::response::{check_head, status};
+use super::silence::Silence;
 use super::stream::{Decisions, Filled};
 use crate::timer::Timer;
 
@@ -43,11 +45,18 @@ pub(super) struct Link {
     /// Only to ask whether the connection takes calls.
     sender: Option<Sender>,
     stream: Option<Stream>,
+    allowance: Allowance,
+    silence: Arc<Silence>,
 }
 
 impl Link {
-    pub(super) fn new(connection: Connection, sender: Sender, stream: Option<Stream>) -> Self {
-        Self { connection, sender: Some(sender), stream }
+    pub(super) fn new(connection: Connection, sender: Sender, allowance: Allowance, stream: Option<Stream>) -> Self {
+        Self { connection, sender: Some(sender), stream, allowance, silence: Arc::default() }
+    }
+
+    /// For calls on this connection.
+    pub(super) fn silence(&self) -> &Arc<Silence> {
+        &self.silence
     }
 
     pub(super) async fn event(&mut self) -> Event {
@@ -61,6 +70,11 @@ impl Link {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        self.allowance.renew();
+        self.silence.watch(cx.waker());
+        if self.silence.is_too_long() {
+            return Poll::Ready(Event::Ended("the service reads or answers nothing".to_owned()));
+        }
         loop {
             if let Some(stream) = &mut self.stream {
                 stream.send(cx);
@@ -163,7 +177,8 @@ impl Stream {
     fn send(&mut self, cx: &mut Context<'_>) {
         let now = Instant::now();
         while let Some(at) = self.decisions.next_deadline()
-            && self.timer.poll_reached(cx, at).is_ready()
+            // The timer would let what has passed wait for its next tick.
+            && (at <= now || self.timer.poll_reached(cx, at).is_ready())
         {
             self.decisions.expire(now.max(at));
         }

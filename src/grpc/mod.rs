@@ -9,6 +9,7 @@
 //! HTTP/2 is the h2 crate's: the pool must see what tonic's and hyper's channels hide (GOAWAY on a connection with a live stream, which
 //! request a service cannot have seen), and a decision must not pay for their queues.
 
+mod allowance;
 mod connect;
 mod deadlines;
 mod endpoint;
@@ -16,9 +17,11 @@ mod error;
 mod framing;
 mod item;
 mod link;
+mod log;
 mod pool;
 mod request;
 mod response;
+mod silence;
 mod stream;
 mod unary;
 

@@ -1,22 +1,28 @@
 //! A backend's endpoints as one worker sees them, and the choice among them.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use super::endpoint::{Carrier, Endpoint, Log, State};
+use super::endpoint::{Carrier, Endpoint, State};
 use super::error::{CallError, Failure};
+use super::log::Log;
 use super::request::Request;
-use super::unary;
+use super::unary::{self, Unanswered};
 use crate::config::BackendConfig;
 use crate::deadline::Deadline;
 
 /// How often a request is sent that nobody has seen. Connections rarely end twice in a row; a peer that refuses all streams must not
 /// make us spin until the deadline.
 const MAX_ATTEMPTS: usize = 3;
+/// Before an endpoint is tried again that made us panic.
+const AFTER_PANIC: Duration = Duration::from_secs(1);
 
 /// A worker's connections to one backend. Dropping it closes them.
 #[derive(Debug)]
@@ -39,10 +45,18 @@ impl Pool {
         let mut tasks = JoinSet::new();
         for endpoint in &endpoints {
             let (endpoint, changed, mut stop) = (Arc::clone(endpoint), Arc::clone(&changed), stop.subscribe());
-            let log = Log::new(&backend.name, speaks);
+            let mut log = Log::new(&backend.name, speaks);
             tasks.spawn(async move {
-                let stop = async move { drop(stop.wait_for(|stop| *stop).await) };
-                endpoint.run(&changed, log, stop).await;
+                loop {
+                    let stop = async { drop(stop.wait_for(|stop| *stop).await) };
+                    let run = AssertUnwindSafe(endpoint.run(&changed, &mut log, stop));
+                    if run.catch_unwind().await.is_ok() {
+                        return;
+                    }
+                    // A bug, here or below. Decisions must not wait for an endpoint that nobody keeps.
+                    endpoint.fail(&changed, &mut log, "internal error, please report it");
+                    tokio::time::sleep(AFTER_PANIC).await;
+                }
             });
         }
         Self { tasks: Mutex::new(tasks), endpoints, changed, stop, turn: AtomicUsize::new(0) }
@@ -58,7 +72,7 @@ impl Pool {
     /// Brings the bytes of a request to an endpoint, and returns those of the response. At the deadline, or when the returned future is
     /// dropped, the decision is cancelled.
     pub(crate) async fn decide(&self, mut request: Request, deadline: Deadline) -> Result<Bytes, CallError> {
-        let mut refused = Vec::new();
+        let mut reasons = Vec::new();
         loop {
             let picked = match self.pick_now() {
                 // Rare, and large: boxed, so that every other decision need not carry room for it.
@@ -67,19 +81,22 @@ impl Pool {
                 Err(error) => Err(error),
             };
             // Why nobody took it tells more than that nobody is left.
-            let picked = picked.map_err(|error| refused.pop().unwrap_or(error))?;
+            let picked = picked.map_err(|error| reasons.pop().unwrap_or(error))?;
             let endpoint = picked.endpoint;
             let result = match &picked.carrier {
                 Carrier::Stream(decisions) => match decisions.decide(request, deadline) {
                     Ok(decided) => decided.await,
                     Err(failure) => Err(failure),
                 },
-                Carrier::Calls(sender) => Box::pin(unary::call(endpoint, sender.clone(), request, deadline)).await,
+                Carrier::Calls(sender, silence) => {
+                    let answered = Unanswered::new(silence, &request);
+                    Box::pin(unary::call(endpoint, sender.clone(), answered, request, deadline)).await
+                }
             };
             match result {
                 Ok(response) => return Ok(response),
-                Err(Failure::Unseen(unseen, error)) if refused.len() + 1 < MAX_ATTEMPTS => {
-                    refused.push(error);
+                Err(Failure::Unseen(unseen, error)) if reasons.len() + 1 < MAX_ATTEMPTS => {
+                    reasons.push(error);
                     request = unseen;
                 }
                 Err(Failure::Unseen(_, error) | Failure::Final(error)) => return Err(error),
@@ -121,8 +138,7 @@ impl Pool {
                         best = Some((rank, endpoint, carrier.clone()));
                     }
                 }
-                State::Ready(_) | State::Leaving(_) => connecting = true,
-                State::Connecting => connecting = true,
+                State::Ready(_) | State::Leaving(_) | State::Connecting => connecting = true,
                 State::Failed(reason) => {
                     failed.get_or_insert_with(|| (Arc::clone(&endpoint.name), Arc::clone(reason)));
                 }

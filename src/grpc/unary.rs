@@ -13,17 +13,31 @@ use super::error::{CallError, Failure, was_refused};
 use super::framing::Messages;
 use super::request::{Request, grpc_timeout, head, insert_trace};
 use super::response::{check_head, status};
+use super::silence::Silence;
 use crate::deadline::Deadline;
 
 /// Calls `Decide`. At the deadline, or when the returned future is dropped, the call is cancelled.
-pub(super) async fn call(endpoint: &Endpoint, sender: Sender, request: Request, deadline: Deadline) -> Result<Bytes, Failure> {
-    match tokio::time::timeout_at(deadline.instant().into(), attempt(endpoint, sender, request, deadline)).await {
+pub(super) async fn call(
+    endpoint: &Endpoint,
+    sender: Sender,
+    unanswered: Unanswered<'_>,
+    request: Request,
+    deadline: Deadline,
+) -> Result<Bytes, Failure> {
+    let attempt = attempt(endpoint, sender, unanswered, request, deadline);
+    match tokio::time::timeout_at(deadline.instant().into(), attempt).await {
         Ok(result) => result,
         Err(_) => Err(CallError::Timeout.into()),
     }
 }
 
-async fn attempt(endpoint: &Endpoint, sender: Sender, request: Request, deadline: Deadline) -> Result<Bytes, Failure> {
+async fn attempt(
+    endpoint: &Endpoint,
+    sender: Sender,
+    mut unanswered: Unanswered<'_>,
+    request: Request,
+    deadline: Deadline,
+) -> Result<Bytes, Failure> {
     let name = &endpoint.name;
     let (framed, trace) = request.into_parts();
     let framed = Bytes::from(framed);
@@ -43,8 +57,35 @@ async fn attempt(endpoint: &Endpoint, sender: Sender, request: Request, deadline
     drop(sender);
     body.send_data(framed.clone(), true).map_err(failed)?;
     let response = response.await.map_err(failed)?;
+    unanswered.answered();
     check_head(&response).map_err(|status| rejected(name, &status))?;
     read(name, response.into_body()).await
+}
+
+/// Adds a call to its connection's silence when it is dropped, unless it was answered.
+pub(super) struct Unanswered<'a> {
+    silence: Option<&'a Silence>,
+    length: usize,
+}
+
+impl<'a> Unanswered<'a> {
+    pub(super) fn new(silence: &'a Silence, request: &Request) -> Self {
+        Self { silence: Some(silence), length: request.message().len() }
+    }
+
+    fn answered(&mut self) {
+        if let Some(silence) = self.silence.take() {
+            silence.broken();
+        }
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(silence) = self.silence {
+            silence.lasts(self.length);
+        }
+    }
 }
 
 /// The only message of an answer, and its status.

@@ -1,11 +1,14 @@
 //! Things on the port that are no gRPC service at all, or a broken one, called by unary calls. Streams have theirs in `stream::garbage`.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::{HAPROXY_TIMER, fallbacks, timed};
 use crate::support::bridge::Bridge;
 use crate::support::figure;
 use crate::support::garbage::{Page, TcpServer};
+use crate::support::wire::Data;
 
 fn bridge_to(endpoint: &str, timeout: &str) -> Bridge {
     Bridge::start(&format!(
@@ -105,4 +108,57 @@ fn an_answer_that_never_ends() {
     let (ack, took) = timed(&mut bridge.engine(), 1);
     super::assert_fallback(&ack, "timeout");
     assert!(took < HAPROXY_TIMER);
+}
+
+/// tonic's own reading of a status panics on it.
+#[test]
+fn details_that_are_not_base64() {
+    let mut head = Page::grpc(b"");
+    head.headers.extend([("grpc-status", "9"), ("grpc-status-details-bin", "!!!, ?")]);
+    let mut trailers = Page::grpc(b"");
+    trailers.trailers = vec![("grpc-status", "9"), ("grpc-status-details-bin", "!!!, ?")];
+    for (what, page) in [("in the head", head), ("in the trailers", trailers)] {
+        let page = page.serve();
+        assert_one_of(what, page.uri(), &["rejected"]);
+        // The stream is refused with it, then the calls are; no task is lost on the way.
+        let bridge = Bridge::simple(page.uri(), "1s");
+        let mut engine = bridge.engine();
+        for stream in [1, 3, 5] {
+            assert_eq!(engine.ask(stream, "check", &[]).text("txn.bridge_status"), "rejected", "{what}");
+        }
+    }
+}
+
+/// HTTP/2 keeps calls that the socket does not take, cancelled or not: the connection has to go.
+#[test]
+fn a_service_that_never_reads() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&connections);
+    let silent = TcpServer::start(move |mut socket| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        // Empty SETTINGS, and not a word more.
+        let _gone = std::io::Write::write_all(&mut socket, &[0, 0, 0, 4, 0, 0, 0, 0, 0]);
+        std::thread::sleep(Duration::from_secs(30));
+    });
+    let bridge = bridge_to(&silent.uri, "50ms");
+    let mut engine = bridge.engine();
+    let before = bridge.resident_kib();
+    let (mut most, mut answered) = (0, 0);
+    for round in 0..40 {
+        for stream in 0..500 {
+            engine.notify(1 + (round * 500 + stream) * 2, 1, &[("m", &[("body", Data::Binary(vec![7; 4096]))])]);
+        }
+        for _ in 0..500 {
+            engine.expect_ack();
+            answered += 1;
+        }
+        most = most.max(bridge.resident_kib().saturating_sub(before));
+    }
+    let connections = connections.load(Ordering::Relaxed);
+    figure(
+        "20,000 calls of 4 KiB to a service that reads nothing",
+        format!("{answered} fallbacks, {connections} connections, resident grown by at most {most} KiB"),
+    );
+    assert!(connections >= 2, "the connection was never left");
+    assert!(most < 96 * 1024, "grew by {most} KiB");
 }

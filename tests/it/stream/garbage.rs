@@ -49,10 +49,10 @@ fn a_compressed_message() {
     assert_breaks_the_stream("flag of no meaning", b"\x07\x00\x00\x00\x03abc".to_vec());
 }
 
-/// The limit is 16 MiB, and nothing is set aside for what is only announced.
+/// The limit is 4 MiB, and nothing is set aside for what is only announced.
 #[test]
 fn a_message_over_the_limit() {
-    assert_breaks_the_stream("16 MiB and a byte", b"\x00\x01\x00\x00\x01abc".to_vec());
+    assert_breaks_the_stream("4 MiB and a byte", b"\x00\x00\x40\x00\x01abc".to_vec());
     assert_breaks_the_stream("4 GiB", b"\x00\xff\xff\xff\xffabc".to_vec());
 }
 
@@ -61,7 +61,7 @@ fn a_message_over_the_limit() {
 fn a_message_within_the_limit() {
     let mut scene = Scene::proven("10s");
     let id = scene.ask(&[3])[0].id;
-    let fill = vec![7; (16 << 20) - 64];
+    let fill = vec![7; (4 << 20) - 64];
     let fill = spop_bridge::pb::v1::value::Kind::BytesValue(fill.into());
     scene.stream.answer(id, vec![crate::support::service::set_txn("fill", fill)]);
     scene.expect_fallbacks(&[3], "invalid_response");

@@ -156,7 +156,7 @@ mod tests {
     use crate::pb::google::rpc::Status;
     use crate::pb::v1::decide_stream_request::Item;
     use crate::pb::v1::decide_stream_response::Result as Outcome;
-    use crate::pb::v1::{Cancel, DecideRequest, DecideResponse, DecideStreamRequest, DecideStreamResponse, Decision, Origin};
+    use crate::pb::v1::{Cancel, DecideRequest, DecideStreamRequest, DecideStreamResponse, Decision, Origin};
 
     fn read(items: &mut Items) -> Vec<DecideStreamRequest> {
         let mut messages = framing::Messages::default();

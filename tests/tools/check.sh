@@ -21,6 +21,8 @@ step cargo clippy ${locked[@]+"${locked[@]}"} --all-targets -- -D warnings
 step cargo clippy ${locked[@]+"${locked[@]}"} --no-default-features --all-targets -- -D warnings
 step cargo clippy ${locked[@]+"${locked[@]}"} --no-default-features --features service --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" step cargo doc ${locked[@]+"${locked[@]}"} --no-deps
-# A workspace of its own, which the commands above do not see.
-step cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
-step cargo check --manifest-path tests/fuzz/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}/fuzz"
+# Workspaces of their own, which the commands above do not see.
+for workspace in fuzz bench; do
+    step cargo fmt --manifest-path "tests/$workspace/Cargo.toml" --check
+    step cargo check --manifest-path "tests/$workspace/Cargo.toml" --target-dir "${CARGO_TARGET_DIR:-target}/$workspace"
+done

@@ -13,7 +13,7 @@ use crate::telemetry::TraceContext;
 
 /// Writes items, each framed for gRPC, one behind the other.
 #[derive(Debug, Default)]
-pub(super) struct Items {
+pub(crate) struct Items {
     out: BytesMut,
     // Kept for their room.
     head: Vec<u8>,
@@ -21,7 +21,7 @@ pub(super) struct Items {
 }
 
 impl Items {
-    pub(super) fn decision(&mut self, id: u64, remaining: Duration, request: &Request) {
+    pub(crate) fn decision(&mut self, id: u64, remaining: Duration, request: &Request) {
         let mut fields = writer(&mut self.fields);
         fields.varint(1, id);
         // At least 1, says the contract.
@@ -39,17 +39,17 @@ impl Items {
         self.item(1, fields, message);
     }
 
-    pub(super) fn cancel(&mut self, id: u64) {
+    pub(crate) fn cancel(&mut self, id: u64) {
         let mut fields = writer(&mut self.fields);
         fields.varint(1, id);
         self.item(2, fields, &[]);
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.out.len()
     }
 
-    pub(super) fn take(&mut self) -> Bytes {
+    pub(crate) fn take(&mut self) -> Bytes {
         self.out.split().freeze()
     }
 
@@ -78,13 +78,13 @@ fn writer(bytes: &mut Vec<u8>) -> Writer {
 
 /// A `DecideStreamResponse`.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) id: u64,
-    pub(super) result: AnswerResult,
+pub(crate) struct Answer {
+    pub(crate) id: u64,
+    pub(crate) result: AnswerResult,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum AnswerResult {
+pub(crate) enum AnswerResult {
     /// The bytes of a `DecideResponse`.
     Response(Bytes),
     /// A status other than OK, and its text.
@@ -96,9 +96,10 @@ pub(super) enum AnswerResult {
 impl Answer {
     /// # Errors
     /// If it cannot be said whose answer this is.
-    pub(super) fn decode(item: &Bytes) -> Result<Self, WireError> {
+    pub(crate) fn decode(item: &Bytes) -> Result<Self, WireError> {
         let mut id = 0;
-        let mut result = AnswerResult::Invalid("neither response nor error is set");
+        // The field that counts, and its bytes.
+        let mut result = None;
         for field in Fields::new(item) {
             let field = match field {
                 Ok(field) => field,
@@ -108,21 +109,30 @@ impl Answer {
             };
             match field.number {
                 1 => id = field.varint()?,
-                2 => result = merge(result, item.slice_ref(field.bytes()?)),
-                3 => result = status(field.bytes()?),
+                number @ (2 | 3) => result = Some(merge(result, number, item.slice_ref(field.bytes()?))),
                 _ => {}
             }
         }
+        let result = match result {
+            None => AnswerResult::Invalid("neither response nor error is set"),
+            Some((2, response)) => AnswerResult::Response(response),
+            Some((_, error)) => status(&error),
+        };
         Ok(Self { id, result })
     }
 }
 
 /// A message that is written twice is merged, and for protobuf that is: its bytes one behind the other.
-fn merge(before: AnswerResult, response: Bytes) -> AnswerResult {
-    AnswerResult::Response(match before {
-        AnswerResult::Response(first) => [first, response].concat().into(),
-        _ => response,
-    })
+fn merge(before: Option<(u32, Bytes)>, number: u32, part: Bytes) -> (u32, Bytes) {
+    match before {
+        Some((same, first)) if same == number => {
+            // From the second part on the bytes are ours alone, and not copied again for each that follows.
+            let mut all = BytesMut::from(first);
+            all.put_slice(&part);
+            (number, all.freeze())
+        }
+        _ => (number, part),
+    }
 }
 
 /// A `google.rpc.Status`.
@@ -225,6 +235,17 @@ mod tests {
         let Some(Outcome::Response(expected)) = DecideStreamResponse::decode(both).unwrap().result else { panic!() };
         assert_eq!(DecideResponse::decode(response).unwrap(), expected);
         assert_eq!(expected.actions.len(), 2);
+    }
+
+    #[test]
+    fn an_error_in_parts_is_merged() {
+        let part = |code, message: &str| {
+            let error = Status { code, message: message.to_owned(), details: Vec::new() };
+            DecideStreamResponse { id: 7, result: Some(Outcome::Error(error)) }.encode_to_vec()
+        };
+        let item = Bytes::from([part(5, ""), part(0, "not found"), part(0, "")].concat());
+        let result = AnswerResult::Error(Code::NotFound, "not found".to_owned());
+        assert_eq!(Answer::decode(&item), Ok(Answer { id: 7, result }));
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod deadlines;
 mod endpoint;
 mod error;
 mod framing;
-mod item;
+pub(crate) mod item;
 mod link;
 mod pool;
 mod request;

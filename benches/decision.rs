@@ -1,7 +1,11 @@
 //! What the steps of one decision cost, in time and allocations: `cargo bench`, or `cargo bench -- encode` for some of them.
 //!
 //! Times depend on the machine; allocations do not. A buffer is read with one or with many NOTIFYs in it, and the figures
-//! are for all of them: what is paid once a read is shared by those that came in it.
+//! are for all of them: what is paid once a read is shared by those that came in it. In `translation` what a step makes is
+//! also freed in it; `generated_types` is the same done with prost's types, which is what one pass saves.
+
+#[cfg(feature = "bridge")]
+mod generated;
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -60,9 +64,7 @@ mod spop {
     /// Every arg of a NOTIFY, read once.
     #[divan::bench]
     fn iterate_args(bencher: Bencher<'_, '_>) {
-        let mut wire = notifies(1);
-        let frame = Decoder::new(DEFAULT_FRAME_SIZE).decode(&mut wire).expect("a frame").expect("a whole frame");
-        let notify = Notify::decode(frame, Arc::default(), Instant::now(), DEFAULT_FRAME_SIZE).expect("a NOTIFY");
+        let notify = notify();
         bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
             for message in black_box(&notify).messages() {
                 for arg in message.args() {
@@ -87,6 +89,103 @@ mod spop {
             encode_ack(&mut out, black_box(4711), black_box(1), black_box(&actions));
         });
     }
+}
+
+#[cfg(feature = "bridge")]
+mod translation {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use prost::Message as _;
+    use spop_bridge::internals::{self, Translator};
+    use spop_bridge::pb::v1::decide_stream_response::Result as Outcome;
+    use spop_bridge::pb::v1::{DecideResponse, DecideStreamResponse};
+
+    use super::*;
+
+    mod one_pass {
+        use super::*;
+
+        /// A NOTIFY to the bytes of a `DecideRequest`.
+        #[divan::bench]
+        fn request(bencher: Bencher<'_, '_>) {
+            let notify = notify();
+            let translator = Translator::new(&notify.peer);
+            bencher.counter(ItemsCount::new(1_usize)).bench_local(|| drop(black_box(translator.request(black_box(&notify)))));
+        }
+
+        /// Requests to items of a stream, as many as leave in one write.
+        #[divan::bench(args = IN_A_READ)]
+        fn item(bencher: Bencher<'_, '_>, count: usize) {
+            let notify = notify();
+            let mut translator = Translator::new(&notify.peer);
+            let request = translator.request(&notify);
+            bencher.counter(ItemsCount::new(count)).bench_local(|| {
+                for id in (1_000..).take(count) {
+                    translator.item(id, Duration::from_micros(48_900), black_box(&request));
+                }
+                drop(black_box(translator.take_items()));
+            });
+        }
+
+        /// An item of the stream to the bytes of a `DecideResponse`.
+        #[divan::bench]
+        fn answer(bencher: Bencher<'_, '_>) {
+            let result = Some(Outcome::Response(response_message()));
+            let item = Bytes::from(DecideStreamResponse { id: 1_000, result }.encode_to_vec());
+            bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
+                drop(black_box(internals::answer(black_box(&item)).expect("an id")));
+            });
+        }
+
+        /// The bytes of a `DecideResponse` to actions.
+        #[divan::bench]
+        fn response(bencher: Bencher<'_, '_>) {
+            let response = response_message().encode_to_vec();
+            bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
+                drop(black_box(internals::response(black_box(&response)).expect("three actions")));
+            });
+        }
+    }
+
+    mod generated_types {
+        use super::*;
+
+        #[divan::bench]
+        fn request(bencher: Bencher<'_, '_>) {
+            let notify = notify();
+            let one_pass = Translator::new(&notify.peer).request(&notify);
+            assert_eq!(generated::request(&notify).encode_to_vec(), one_pass.message());
+            bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
+                drop(black_box(generated::request(black_box(&notify)).encode_to_vec()));
+            });
+        }
+
+        #[divan::bench]
+        fn response(bencher: Bencher<'_, '_>) {
+            let response = Bytes::from(response_message().encode_to_vec());
+            assert_eq!(generated::actions(&response_message()), internals::response(&response).ok());
+            bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
+                let response = DecideResponse::decode(black_box(&response).clone()).expect("a DecideResponse");
+                drop(black_box(generated::actions(&response).expect("three actions")));
+            });
+        }
+    }
+
+    /// The answer of [`actions`].
+    fn response_message() -> DecideResponse {
+        use spop_bridge::service::set_var;
+
+        DecideResponse { actions: vec![set_var("allow", true), set_var("score", 10), set_var("reason", "token accepted")] }
+    }
+}
+
+/// The one of `notifies(1)`, from HAProxy at a usual address.
+fn notify() -> Notify {
+    let frame = Decoder::new(DEFAULT_FRAME_SIZE).decode(&mut notifies(1)).expect("a frame").expect("a whole frame");
+    let engine_id = "f1e2d3c4-7a6b-4c5d-8e9f-0a1b2c3d4e5f".into();
+    let peer = Peer { engine_id, listener: "main".into(), address: "192.0.2.1:40000".into() };
+    Notify::decode(frame, Arc::new(peer), Instant::now(), DEFAULT_FRAME_SIZE).expect("a NOTIFY")
 }
 
 /// So many NOTIFYs as HAProxy sends them about a browser's request, of about 480 bytes each.

@@ -19,7 +19,7 @@
 //!
 //! Start reading at `app`, which composes all of it, then follow the arrows. A module imports to its right only:
 //! `cli → app → {worker, control} → {agent, bridge} → grpc → telemetry → config → {spop, pb, protobuf, deadline, timer, shutdown}`.
-//! `service` stands beside them and knows only `pb` and `shutdown`.
+//! `service` stands beside them and knows only `pb` and `shutdown`; `internals` is for benchmarks and fuzz targets.
 #![deny(missing_docs)]
 
 pub mod agent;
@@ -35,6 +35,9 @@ pub mod config;
 mod deadline;
 #[cfg(feature = "bridge")]
 mod grpc;
+#[cfg(feature = "bridge")]
+#[doc(hidden)]
+pub mod internals;
 #[cfg(feature = "service")]
 pub mod pb;
 #[cfg(feature = "bridge")]

@@ -126,7 +126,7 @@ fn encode_varint(mut value: u64, out: &mut [u8; 10]) -> usize {
 pub(crate) enum WireError {
     #[error("the message ends in the middle of a field")]
     UnexpectedEnd,
-    #[error("a varint is longer than 10 bytes")]
+    #[error("a varint has more than 64 bits")]
     VarintTooLong,
     #[error("wire type {0} is not supported")]
     UnknownWireType(u8),
@@ -233,7 +233,10 @@ impl<'a> Fields<'a> {
         for shift in (0..70).step_by(7) {
             let (&byte, rest) = self.rest.split_first().ok_or(WireError::UnexpectedEnd)?;
             self.rest = rest;
-            // The tenth byte holds one bit; what is above it is lost, as every implementation does.
+            // The tenth byte holds one bit. Some implementations lose what is above it, prost and Go's refuse it.
+            if shift == 63 && byte > 1 {
+                break;
+            }
             value |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
                 return Ok(value);

@@ -4,8 +4,8 @@
 //! instead, and an ACK is never empty (d15).
 
 mod error;
-mod request;
-mod response;
+pub(crate) mod request;
+pub(crate) mod response;
 mod route;
 #[cfg(test)]
 mod tests;

@@ -12,14 +12,14 @@ const OVERHEAD: usize = 256;
 
 /// What an `Origin` says of the peer: the same for all NOTIFYs of a connection, so it is encoded once.
 #[derive(Debug)]
-pub(super) struct Origin {
+pub(crate) struct Origin {
     // The fields before and after the numbers of the frame.
     head: Vec<u8>,
     tail: Vec<u8>,
 }
 
 impl Origin {
-    pub(super) fn of(peer: &Peer) -> Self {
+    pub(crate) fn of(peer: &Peer) -> Self {
         let (mut head, mut tail) = (Writer::new(Vec::new()), Writer::new(Vec::new()));
         text_unless_empty(&mut head, 1, &peer.engine_id);
         text_unless_empty(&mut head, 2, peer.listener.as_bytes());
@@ -29,7 +29,7 @@ impl Origin {
 }
 
 /// Encodes the messages of `notify` for which `wanted` says so; it is asked with each one's position.
-pub(super) fn encode(notify: &Notify, origin: &Origin, wanted: impl FnMut(usize) -> bool) -> Request {
+pub(crate) fn encode(notify: &Notify, origin: &Origin, wanted: impl FnMut(usize) -> bool) -> Request {
     let length = notify.payload().len();
     let mut trace = TraceContext::default();
     let write = |out| encode_into(out, notify, origin, wanted, &mut trace);

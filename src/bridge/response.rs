@@ -38,15 +38,15 @@ pub(crate) enum ActionProblem {
 
 /// What an ACK can hold.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// Bytes that HAProxy's variable prefix takes of a name's 63.
-    pub(super) prefix_length: usize,
+    pub(crate) prefix_length: usize,
     /// Bytes of actions.
-    pub(super) room: usize,
+    pub(crate) room: usize,
 }
 
 /// Decodes and checks a response.
-pub(super) fn decode(response: &[u8], limits: Limits) -> Result<Actions, ResponseError> {
+pub(crate) fn decode(response: &[u8], limits: Limits) -> Result<Actions, ResponseError> {
     // An action is shorter in SPOP than in protobuf, but for addresses and the like.
     let mut actions = Actions::with_capacity(response.len().min(limits.room));
     let mut index = 0;

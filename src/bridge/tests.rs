@@ -152,6 +152,16 @@ proptest! {
     }
 }
 
+#[test]
+fn a_varint_has_at_most_64_bits() {
+    // Field 15, which nobody knows, and its value.
+    let message = |last| [&[15 << 3], &[0xff; 9][..], &[last]].concat();
+    for (last, fits) in [(0, true), (1, true), (2, false), (0x7f, false), (0x80, false)] {
+        assert_eq!(response::decode(&message(last), ROOMY).is_ok(), fits, "{last:#x}");
+        assert_eq!(pb::DecideResponse::decode(&message(last)[..]).is_ok(), fits, "{last:#x}");
+    }
+}
+
 fn pb_values() -> impl Strategy<Value = pb::Value> {
     let bytes = |lengths: std::ops::Range<usize>| vec(any::<u8>(), lengths).prop_map(Bytes::from);
     let kind = prop_oneof![

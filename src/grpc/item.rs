@@ -13,7 +13,7 @@ use crate::telemetry::TraceContext;
 
 /// Writes items, each framed for gRPC, one behind the other.
 #[derive(Debug, Default)]
-pub(super) struct Items {
+pub(crate) struct Items {
     out: BytesMut,
     // Kept for their room.
     head: Vec<u8>,
@@ -21,7 +21,7 @@ pub(super) struct Items {
 }
 
 impl Items {
-    pub(super) fn decision(&mut self, id: u64, remaining: Duration, request: &Request) {
+    pub(crate) fn decision(&mut self, id: u64, remaining: Duration, request: &Request) {
         let mut fields = writer(&mut self.fields);
         fields.varint(1, id);
         // At least 1, says the contract.
@@ -39,17 +39,17 @@ impl Items {
         self.item(1, fields, message);
     }
 
-    pub(super) fn cancel(&mut self, id: u64) {
+    pub(crate) fn cancel(&mut self, id: u64) {
         let mut fields = writer(&mut self.fields);
         fields.varint(1, id);
         self.item(2, fields, &[]);
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.out.len()
     }
 
-    pub(super) fn take(&mut self) -> Bytes {
+    pub(crate) fn take(&mut self) -> Bytes {
         self.out.split().freeze()
     }
 
@@ -78,13 +78,13 @@ fn writer(bytes: &mut Vec<u8>) -> Writer {
 
 /// A `DecideStreamResponse`.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) id: u64,
-    pub(super) result: AnswerResult,
+pub(crate) struct Answer {
+    pub(crate) id: u64,
+    pub(crate) result: AnswerResult,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum AnswerResult {
+pub(crate) enum AnswerResult {
     /// The bytes of a `DecideResponse`.
     Response(Bytes),
     /// A status other than OK, and its text.
@@ -96,34 +96,59 @@ pub(super) enum AnswerResult {
 impl Answer {
     /// # Errors
     /// If it cannot be said whose answer this is.
-    pub(super) fn decode(item: &Bytes) -> Result<Self, WireError> {
-        let mut answer = Self { id: 0, result: AnswerResult::Invalid("neither response nor error is set") };
-        match answer.read(item) {
+    pub(crate) fn decode(item: &Bytes) -> Result<Self, WireError> {
+        let mut parts = Parts::default();
+        match parts.read(item) {
+            Ok(()) => Ok(Self { id: parts.id, result: parts.result() }),
             // What follows cannot be read, but we know whom it was for.
-            Err(_) if answer.id != 0 => Ok(Self { result: AnswerResult::Invalid("not a DecideStreamResponse"), ..answer }),
+            Err(_) if parts.id != 0 => Ok(Self { id: parts.id, result: AnswerResult::Invalid("not a DecideStreamResponse") }),
             Err(error) => Err(error),
-            Ok(()) => Ok(answer),
         }
     }
+}
 
+/// What was read of an answer.
+#[derive(Default)]
+struct Parts {
+    id: u64,
+    /// The field of the oneof that counts, and its content.
+    field: u32,
+    content: Bytes,
+    /// The same with what came for that field once more: protobuf merges messages, and that is their bytes one behind the other.
+    merged: Vec<u8>,
+}
+
+impl Parts {
     fn read(&mut self, item: &Bytes) -> Result<(), WireError> {
         for field in Fields::new(item) {
             let field = field?;
             match field.number {
                 1 => self.id = field.varint()?,
-                2 => {
-                    let response = item.slice_ref(field.bytes()?);
-                    self.result = match self.result {
-                        // Protobuf would merge the two. No library writes it so, and merging is work that grows with their number.
-                        AnswerResult::Response(_) => AnswerResult::Invalid("the response is there twice"),
-                        _ => AnswerResult::Response(response),
-                    };
-                }
-                3 => self.result = status(field.bytes()?),
+                number @ (2 | 3) => self.add(number, item.slice_ref(field.bytes()?)),
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    fn add(&mut self, field: u32, part: Bytes) {
+        if self.field != field {
+            *self = Self { id: self.id, field, content: part, merged: Vec::new() };
+            return;
+        }
+        if self.merged.is_empty() {
+            self.merged.extend_from_slice(&self.content);
+        }
+        self.merged.extend_from_slice(&part);
+    }
+
+    fn result(self) -> AnswerResult {
+        let content = if self.merged.is_empty() { self.content } else { self.merged.into() };
+        match self.field {
+            2 => AnswerResult::Response(content),
+            3 => status(&content),
+            _ => AnswerResult::Invalid("neither response nor error is set"),
+        }
     }
 }
 
@@ -219,9 +244,19 @@ mod tests {
             let answer = Answer::decode(&Bytes::from_static(bytes)).unwrap();
             assert_eq!(answer, Answer { id: 3, result: AnswerResult::Invalid(problem) });
         };
-        invalid(&[8, 3, 0x12, 0, 0x12, 0], "the response is there twice");
         invalid(&[8, 3, 0x10, 1], "not a DecideStreamResponse");
         invalid(&[8, 3, 0x12], "not a DecideStreamResponse");
+    }
+
+    #[test]
+    fn an_error_in_parts_is_merged() {
+        let part = |code, message: &str| {
+            let error = Status { code, message: message.to_owned(), details: Vec::new() };
+            DecideStreamResponse { id: 7, result: Some(Outcome::Error(error)) }.encode_to_vec()
+        };
+        let item = Bytes::from([part(5, ""), part(0, "not found"), part(0, "")].concat());
+        let result = AnswerResult::Error(Code::NotFound, "not found".to_owned());
+        assert_eq!(Answer::decode(&item), Ok(Answer { id: 7, result }));
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod deadlines;
 mod endpoint;
 mod error;
 mod framing;
-mod item;
+pub(crate) mod item;
 mod link;
 mod log;
 mod pool;

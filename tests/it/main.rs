@@ -3,6 +3,7 @@
 
 mod support;
 
+mod allocations;
 mod cli;
 mod duties;
 mod examples;

@@ -131,7 +131,8 @@ fn at_a_fixed_rate_latency_counts_from_the_schedule() {
     assert_eq!((&report["decisions"], &report["rate"]), (&1000.into(), &1000.into()));
     assert!(number(&report["seconds"]) >= 1.0);
     let latency = |name| number(&report["latency_us"][name]);
-    assert!(latency("max") >= 300_000.0);
+    // What the histogram rounds away is less than a hundredth.
+    assert!(latency("max") >= 297_000.0, "{report}");
     // 300 were due while it stood still, 200 of them for more than 100 ms, and a window holds only 80.
     assert!(latency("p90") >= 100_000.0, "{report}");
 }

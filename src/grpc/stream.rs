@@ -83,12 +83,11 @@ enum State {
     Done(Result<Bytes, Failure>),
 }
 
-/// How much of the service a request has seen that ends without an answer.
+/// How far a decision had come that ends without an answer.
 #[derive(Debug)]
-pub(super) enum Left {
-    /// None of it.
+enum Left {
     Queued(Request),
-    /// The stream was not taken yet when it was sent.
+    /// With its request, if the service had not taken the stream yet.
     Sent(Option<Request>),
 }
 
@@ -118,10 +117,10 @@ impl Decisions {
             return Err(CallError::Overloaded { endpoint: Arc::clone(&self.endpoint), waiting: inner.queued_bytes }.into());
         }
         let id = inner.push(request, deadline.instant());
-        Ok(Decided { decisions: Arc::clone(self), id, taken: false })
+        Ok(Decided { decisions: Arc::clone(self), id, done: false })
     }
 
-    /// Takes no more decisions; the link's task ends the stream when all are answered.
+    /// Takes no more decisions; when all are sent, the link's task says so to the service, which then ends the stream.
     pub(super) fn close(&self) {
         let mut inner = self.lock();
         if inner.phase == Phase::Open {
@@ -136,7 +135,7 @@ impl Decisions {
     }
 
     /// The stream is no more: ends what is left as `failure` says.
-    pub(super) fn end(&self, failure: impl Fn(Left) -> Failure) {
+    fn end(&self, failure: impl Fn(Left) -> Failure) {
         let mut inner = self.lock();
         inner.phase = Phase::Ended;
         for waiting in inner.waiting.values_mut() {
@@ -331,7 +330,7 @@ impl Waiting {
 pub(super) struct Decided {
     decisions: Arc<Decisions>,
     id: u64,
-    taken: bool,
+    done: bool,
 }
 
 impl Future for Decided {
@@ -347,7 +346,7 @@ impl Future for Decided {
             }
             return Poll::Pending;
         }
-        this.taken = true;
+        this.done = true;
         match inner.waiting.remove(&this.id) {
             Some(Waiting { state: State::Done(result), .. }) => Poll::Ready(result),
             _ => Poll::Pending,
@@ -357,7 +356,7 @@ impl Future for Decided {
 
 impl Drop for Decided {
     fn drop(&mut self) {
-        if !self.taken {
+        if !self.done {
             let mut inner = self.decisions.lock();
             inner.give_up(self.id, |_| {});
             inner.waiting.remove(&self.id);

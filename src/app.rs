@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use crate::agent::accept::{self, Places};
 use crate::agent::{SocketListener, UnixSocket};
 use crate::config::{Bind, Config, ListenerConfig, format_duration};
+use crate::grpc::Backend;
 use crate::shutdown::{Drain, Shutdown};
 use crate::telemetry::{Totals, event};
 use crate::worker::{Handover, Worker};
@@ -52,7 +53,8 @@ impl App {
             listeners.push(bind(index, listener).await?);
         }
         let shutdown = Shutdown::new();
-        let workers = (0..config.workers.get()).map(|index| Worker::start(index, &config, shutdown.watch()));
+        let backends: Vec<_> = config.backends.iter().map(Backend::start).collect();
+        let workers = (0..config.workers.get()).map(|index| Worker::start(index, &config, &backends, shutdown.watch()));
         let workers = Arc::new(workers.collect::<io::Result<Vec<_>>>()?);
         let addresses = listeners.iter().map(|listener| listener.address().to_owned()).collect();
         let acceptors = listeners.into_iter().enumerate().map(|(index, listener)| {

@@ -14,7 +14,7 @@ use crate::agent::{Agent, AgentBuilder, BuildError, DetachedSocket, Process};
 use crate::bridge::{Bridge, Decide, status_actions};
 use crate::config::{Cause, Config, ListenerConfig};
 use crate::deadline::Deadline;
-use crate::grpc::{CallError, Pool, Request};
+use crate::grpc::{Backend, CallError, Pool, Request};
 use crate::shutdown::Drain;
 
 /// An accepted connection on its way to a worker.
@@ -52,10 +52,10 @@ impl Worker {
     /// # Errors
     /// When the operating system gives no thread or no descriptors for a runtime, or an agent refuses its settings, which the
     /// check of the configuration rules out.
-    pub(crate) fn start(index: usize, config: &Arc<Config>, drain: Drain) -> io::Result<Self> {
+    pub(crate) fn start(index: usize, config: &Arc<Config>, backends: &[Arc<Backend>], drain: Drain) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let entered = runtime.enter();
-        let pools = config.backends.iter().map(|backend| Pool::start(backend, index == 0)).collect();
+        let pools = backends.iter().map(|backend| backend.pool(index == 0)).collect();
         let backends = Backends(Arc::new(pools));
         let bridge = Bridge::new(Arc::clone(config), backends.clone());
         let agents = config.listeners.iter().map(|listener| agent(config, listener, bridge.clone()));

@@ -7,13 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
 use http::Uri;
-use http::uri::{Authority, PathAndQuery};
+use http::uri::{Parts, PathAndQuery, Scheme};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::allowance::{Allowance, Limited};
-use crate::config::EndpointConfig;
+use super::members::Address;
+use crate::config::BackendConfig;
 
 /// The kernel notices within about a minute that an idle peer is gone. HTTP/2 pings would be quicker, but common gRPC servers
 /// take unsolicited ones as abuse and close the connection.
@@ -38,38 +39,47 @@ pub(super) type Sender = SendRequest<Bytes>;
 /// What must be polled for the connection to live.
 pub(super) type Connection = Pin<Box<dyn Future<Output = Result<(), h2::Error>> + Send>>;
 
-/// Connects within `timeout` and starts HTTP/2, without waiting for the peer to show that it speaks it.
-///
-/// # Errors
-/// What the operating system says, or [`io::ErrorKind::TimedOut`].
-pub(super) async fn connect(endpoint: &EndpointConfig, timeout: Duration) -> io::Result<(Sender, Connection, Allowance)> {
-    let attempt = async {
-        match endpoint {
-            EndpointConfig::Http { uri } => http2(tcp(uri.authority().map_or("", Authority::as_str)).await?).await,
-            EndpointConfig::Unix { path } => http2(UnixStream::connect(path).await?).await,
+/// How a backend's servers are connected to, by workers and health checks alike.
+#[derive(Debug)]
+pub(super) struct Connector {
+    timeout: Duration,
+}
+
+impl Connector {
+    pub(super) fn new(config: &BackendConfig) -> Self {
+        Self { timeout: config.connect_timeout }
+    }
+
+    /// Connects within the backend's `connect_timeout` and starts HTTP/2, without waiting for the peer to show that it speaks it.
+    ///
+    /// # Errors
+    /// What the operating system says, or [`io::ErrorKind::TimedOut`].
+    pub(super) async fn connect(&self, address: &Address) -> io::Result<(Sender, Connection, Allowance)> {
+        let attempt = async {
+            match address {
+                Address::Host(authority) => http2(tcp(TcpStream::connect(authority.as_str()).await?)?).await,
+                Address::Resolved { address, .. } => http2(tcp(TcpStream::connect(address).await?)?).await,
+                Address::Unix(path) => http2(UnixStream::connect(path).await?).await,
+            }
+        };
+        match tokio::time::timeout(self.timeout, attempt).await {
+            Ok(connected) => connected,
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "not connected within connect_timeout")),
         }
-    };
-    match tokio::time::timeout(timeout, attempt).await {
-        Ok(connected) => connected,
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "not connected within connect_timeout")),
+    }
+
+    /// What requests to the method at `path` of the server at `address` carry.
+    pub(super) fn method(&self, address: &Address, path: &'static str) -> Uri {
+        let mut parts = Parts::default();
+        parts.scheme = Some(Scheme::HTTP);
+        parts.authority = Some(address.authority());
+        parts.path_and_query = Some(PathAndQuery::from_static(path));
+        // It has all three parts.
+        Uri::from_parts(parts).unwrap_or_else(|_| Uri::from_static(path))
     }
 }
 
-/// What requests to the method at `path` of `endpoint` carry.
-pub(super) fn method(endpoint: &EndpointConfig, path: &'static str) -> Uri {
-    let mut parts = match endpoint {
-        EndpointConfig::Http { uri } => uri.clone(),
-        // What gRPC libraries send for a Unix socket.
-        EndpointConfig::Unix { .. } => Uri::from_static("http://localhost"),
-    }
-    .into_parts();
-    parts.path_and_query = Some(PathAndQuery::from_static(path));
-    // An endpoint's URI has a scheme and an authority.
-    Uri::from_parts(parts).unwrap_or_else(|_| Uri::from_static(path))
-}
-
-async fn tcp(authority: &str) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(authority).await?;
+fn tcp(stream: TcpStream) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL);
     let socket = SockRef::from(&stream);

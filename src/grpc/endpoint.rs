@@ -16,14 +16,16 @@ use http::{HeaderMap, Uri};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use super::connect::{self, Sender, connect};
+use super::backend::Backend;
+use super::connect::{Connector, Sender};
 use super::error::{chain, describe};
 use super::link::{Event, Link, Stream};
 use super::log::Log;
+use super::members::Address;
 use super::request;
 use super::silence::Silence;
 use super::stream::Decisions;
-use crate::config::{BackendConfig, EndpointConfig, Protocol};
+use crate::config::Protocol;
 
 /// Between attempts to connect: doubled from the one to the other. A service next door that restarts is found again within a
 /// second, and a dead one costs a worker one attempt a second.
@@ -43,9 +45,9 @@ pub(super) struct Endpoint {
     pub(super) decide: Uri,
     pub(super) headers: HeaderMap,
     pub(super) in_flight: AtomicUsize,
-    target: EndpointConfig,
+    address: Address,
+    connector: Arc<Connector>,
     protocol: Protocol,
-    connect_timeout: Duration,
     state: Mutex<State>,
 }
 
@@ -80,15 +82,15 @@ impl Carrier {
 }
 
 impl Endpoint {
-    pub(super) fn new(target: &EndpointConfig, backend: &BackendConfig) -> Self {
+    pub(super) fn new(address: &Address, backend: &Backend) -> Self {
         Self {
-            name: target.to_string().into(),
-            decide: connect::method(target, "/spopbridge.v1.DecisionService/Decide"),
-            headers: request::headers(backend),
+            name: address.to_string().into(),
+            decide: backend.connector.method(address, "/spopbridge.v1.DecisionService/Decide"),
+            headers: request::headers(&backend.config),
             in_flight: AtomicUsize::new(0),
-            target: target.clone(),
-            protocol: backend.protocol,
-            connect_timeout: backend.connect_timeout,
+            address: address.clone(),
+            connector: Arc::clone(&backend.connector),
+            protocol: backend.config.protocol,
             state: Mutex::new(State::Connecting),
         }
     }
@@ -178,14 +180,13 @@ impl Endpoint {
 
     /// Connects and opens the stream, if there is to be one.
     async fn link(&self) -> Result<(Link, Carrier), String> {
-        let (mut sender, connection, allowance) =
-            connect(&self.target, self.connect_timeout).await.map_err(|error| chain(&error))?;
+        let (mut sender, connection, allowance) = self.connector.connect(&self.address).await.map_err(|error| chain(&error))?;
         if self.protocol == Protocol::Decide {
             let link = Link::new(connection, sender.clone(), allowance, None);
             let silence = Arc::clone(link.silence());
             return Ok((link, Carrier::Calls(sender, silence)));
         }
-        let method = connect::method(&self.target, "/spopbridge.v1.DecisionService/DecideStream");
+        let method = self.connector.method(&self.address, "/spopbridge.v1.DecisionService/DecideStream");
         let stream = Stream::open(&mut sender, &method, &self.headers, &self.name).map_err(|error| chain(&error))?;
         let decisions = Arc::clone(stream.decisions());
         Ok((Link::new(connection, sender, allowance, Some(stream)), Carrier::Stream(decisions)))

@@ -10,6 +10,7 @@
 //! request a service cannot have seen), and a decision must not pay for their queues.
 
 mod allowance;
+mod backend;
 mod connect;
 mod deadlines;
 mod endpoint;
@@ -18,6 +19,7 @@ mod framing;
 pub(crate) mod item;
 mod link;
 mod log;
+mod members;
 mod pool;
 mod request;
 mod response;
@@ -25,6 +27,7 @@ mod silence;
 mod stream;
 mod unary;
 
+pub(crate) use backend::Backend;
 pub(crate) use error::CallError;
 pub(crate) use pool::Pool;
 pub(crate) use request::Request;

@@ -10,12 +10,12 @@ use futures_util::FutureExt;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use super::backend::Backend;
 use super::endpoint::{Carrier, Endpoint, State};
 use super::error::{CallError, Failure};
 use super::log::Log;
 use super::request::Request;
 use super::unary::{self, Unanswered};
-use crate::config::BackendConfig;
 use crate::deadline::Deadline;
 
 /// How often a request is sent that nobody has seen. Connections rarely end twice in a row; a peer that refuses all streams must not
@@ -38,14 +38,15 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// Starts connecting to all endpoints of `backend` on the current runtime. `speaks` is whether this worker tells the log.
-    pub(crate) fn start(backend: &BackendConfig, speaks: bool) -> Self {
-        let endpoints: Vec<_> = backend.endpoints.iter().map(|target| Arc::new(Endpoint::new(target, backend))).collect();
+    pub(super) fn start(backend: &Arc<Backend>, speaks: bool) -> Self {
+        let members = Arc::clone(&backend.members.borrow());
+        let endpoints: Vec<_> = members.iter().map(|member| Arc::new(Endpoint::new(&member.address, backend))).collect();
         let changed = Arc::new(Notify::new());
         let stop = watch::Sender::new(false);
         let mut tasks = JoinSet::new();
         for endpoint in &endpoints {
             let (endpoint, changed, mut stop) = (Arc::clone(endpoint), Arc::clone(&changed), stop.subscribe());
-            let mut log = Log::new(&backend.name, speaks);
+            let mut log = Log::new(&backend.config.name, speaks);
             tasks.spawn(async move {
                 loop {
                     let stop = async { drop(stop.wait_for(|stop| *stop).await) };

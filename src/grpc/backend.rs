@@ -1,0 +1,48 @@
+//! What a backend has once per process: who its servers are, and how they are connected to. Lives on the control thread; each worker
+//! has a [`Pool`] of it.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::connect::Connector;
+use super::members::{self, Members};
+use super::pool::Pool;
+use crate::config::BackendConfig;
+
+/// A backend. Dropping the last reference ends its discovery.
+#[derive(Debug)]
+pub(crate) struct Backend {
+    pub(super) config: BackendConfig,
+    pub(super) connector: Arc<Connector>,
+    pub(super) members: watch::Receiver<Members>,
+    /// How many pools have a server that takes decisions.
+    pub(super) usable: watch::Sender<usize>,
+}
+
+impl Backend {
+    /// Starts discovery and health checks on the current runtime, that of the control thread.
+    pub(crate) fn start(config: &BackendConfig) -> Arc<Self> {
+        Arc::new(Self {
+            config: config.clone(),
+            connector: Arc::new(Connector::new(config)),
+            members: members::watch(config),
+            usable: watch::Sender::new(0),
+        })
+    }
+
+    /// What it was made from.
+    pub(crate) fn config(&self) -> &BackendConfig {
+        &self.config
+    }
+
+    /// Starts a worker's connections on the current runtime, that of the worker. `speaks` is whether this worker tells the log.
+    pub(crate) fn pool(self: &Arc<Self>, speaks: bool) -> Pool {
+        Pool::start(self, speaks)
+    }
+
+    /// The number of workers that have a server to send decisions to.
+    pub(crate) fn usable(&self) -> watch::Receiver<usize> {
+        self.usable.subscribe()
+    }
+}

@@ -1,0 +1,81 @@
+//! The servers of a backend, as the control thread knows them and all workers are told.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use http::uri::Authority;
+use tokio::sync::watch;
+
+use crate::config::{BackendConfig, EndpointConfig};
+
+/// All servers of a backend at one moment. Replaced as a whole.
+pub(super) type Members = Arc<[Member]>;
+
+/// One server that takes a backend's decisions.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Member {
+    pub(super) address: Address,
+    pub(super) health: Health,
+}
+
+/// Where a server is. What identifies a member.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Address {
+    /// `host:port`, which the operating system resolves at each connect.
+    Host(Authority),
+    /// One of the addresses that DNS has for a name; the authority is what the operator wrote.
+    Resolved {
+        address: SocketAddr,
+        authority: Authority,
+    },
+    Unix(PathBuf),
+}
+
+/// Whether a server says that it can serve.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Health {
+    /// It has not been asked yet, and is to be.
+    Unknown,
+    /// It says so, or nobody asks.
+    Serving,
+    /// It says that it does not, or could not be asked.
+    NotServing(Arc<str>),
+}
+
+impl Address {
+    /// What requests name as their authority, and what a certificate is for.
+    pub(super) fn authority(&self) -> Authority {
+        match self {
+            Self::Host(authority) | Self::Resolved { authority, .. } => authority.clone(),
+            // What gRPC libraries send for a Unix socket.
+            Self::Unix(_) => Authority::from_static("localhost"),
+        }
+    }
+}
+
+/// For logs and errors.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(authority) => write!(f, "http://{authority}"),
+            Self::Resolved { address, authority } => write!(f, "dns:///{authority} ({address})"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The members of a backend, kept current by a task of the runtime that this is called in, until all receivers are gone.
+///
+/// `wanted` is notified when a worker could not connect to a member: the set may be out of date.
+pub(super) fn watch(config: &BackendConfig) -> watch::Receiver<Members> {
+    let member = |endpoint: &EndpointConfig| {
+        let address = match endpoint {
+            EndpointConfig::Http { uri } => Address::Host(uri.authority().cloned().unwrap_or_else(|| Authority::from_static(""))),
+            EndpointConfig::Unix { path } => Address::Unix(path.clone()),
+        };
+        Member { address, health: Health::Serving }
+    };
+    watch::Sender::new(config.endpoints.iter().map(member).collect()).subscribe()
+}

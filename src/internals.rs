@@ -64,7 +64,7 @@ pub fn answer(item: &Bytes) -> Result<(u64, Outcome), String> {
     let Answer { id, result } = Answer::decode(item).map_err(|error| error.to_string())?;
     let outcome = match result {
         AnswerResult::Response(response) => Ok(response),
-        AnswerResult::Error(code, message) => Err((code.into(), message)),
+        AnswerResult::Error(code, message, _) => Err((code.into(), message)),
         AnswerResult::Invalid(problem) => Err((0, problem.to_owned())),
     };
     Ok((id, outcome))

@@ -14,7 +14,7 @@ use crate::agent::{Agent, AgentBuilder, BuildError, DetachedSocket, Process};
 use crate::bridge::{Bridge, Decide, status_actions};
 use crate::config::{Cause, Config, ListenerConfig};
 use crate::deadline::Deadline;
-use crate::grpc::{Backend, CallError, Pool, Request};
+use crate::grpc::{Backend, CallError, Engine, Pool, Request};
 use crate::shutdown::Drain;
 
 /// An accepted connection on its way to a worker.
@@ -130,8 +130,20 @@ fn settings<P: Process>(listener: &ListenerConfig, builder: AgentBuilder<P>) -> 
 struct Backends(Arc<Vec<Pool>>);
 
 impl Decide for Backends {
-    async fn decide(&self, backend: usize, request: Request, deadline: Deadline) -> Result<Bytes, CallError> {
+    type Engine = Box<[Arc<Engine>]>;
+
+    fn engine(&self, id: &Bytes) -> Self::Engine {
+        self.0.iter().map(|pool| pool.engine(id)).collect()
+    }
+
+    async fn decide(
+        &self,
+        backend: usize,
+        engine: &Self::Engine,
+        request: Request,
+        deadline: Deadline,
+    ) -> Result<Bytes, CallError> {
         // Routes name backends by positions that the check made from the same list.
-        self.0[backend].decide(request, deadline).await
+        self.0[backend].decide(&engine[backend], request, deadline).await
     }
 }

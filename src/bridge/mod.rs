@@ -11,6 +11,7 @@ mod route;
 mod tests;
 
 use std::convert::Infallible;
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -33,10 +34,17 @@ use crate::telemetry::event;
 
 /// How the bridge reaches backends.
 pub(crate) trait Decide: Send + Sync + 'static {
+    /// An engine, as the backends know it.
+    type Engine: fmt::Debug + Send + Sync;
+
+    /// The engine with this id; kept as long as its connection.
+    fn engine(&self, id: &Bytes) -> Self::Engine;
+
     /// Sends the bytes of a request to the backend at this position of the configuration, and returns those of the response.
     fn decide(
         &self,
         backend: usize,
+        engine: &Self::Engine,
         request: Request,
         deadline: Deadline,
     ) -> impl Future<Output = Result<Bytes, CallError>> + Send;
@@ -44,17 +52,18 @@ pub(crate) trait Decide: Send + Sync + 'static {
 
 /// Turns NOTIFYs into decisions by a configuration.
 #[derive(Debug)]
-pub(crate) struct Bridge<D> {
+pub(crate) struct Bridge<D: Decide> {
     inner: Arc<Inner<D>>,
     /// Of the NOTIFY before: each connection has its own clone of the bridge.
-    sender: Option<Arc<Sender>>,
+    sender: Option<Arc<Sender<D::Engine>>>,
 }
 
 /// What is the same for all NOTIFYs of a connection.
 #[derive(Debug)]
-struct Sender {
+struct Sender<E> {
     peer: Arc<Peer>,
     origin: Origin,
+    engine: E,
     /// Bytes that HAProxy's variable prefix takes of a name.
     prefix_length: usize,
 }
@@ -65,7 +74,7 @@ struct Inner<D> {
     backends: D,
 }
 
-impl<D> Clone for Bridge<D> {
+impl<D: Decide> Clone for Bridge<D> {
     fn clone(&self) -> Self {
         Self { inner: Arc::clone(&self.inner), sender: None }
     }
@@ -96,7 +105,7 @@ impl<D: Decide> Service<Notify> for Bridge<D> {
     }
 }
 
-impl Sender {
+impl<E> Sender<E> {
     fn limits(&self, notify: &Notify) -> Limits {
         let header = ack_len(notify.stream_id, notify.frame_id, 0);
         Limits {
@@ -117,7 +126,7 @@ pub(crate) fn status_actions(config: &Config, status: &str) -> Actions {
 
 impl<D: Decide> Inner<D> {
     /// Answers every message of `notify`, one branch beside the other, in one list of actions.
-    async fn answer(&self, notify: &Notify, sender: &Sender) -> Actions {
+    async fn answer(&self, notify: &Notify, sender: &Sender<D::Engine>) -> Actions {
         let branches = Branches::of(notify, &self.config);
         let limits = sender.limits(notify);
         let decide = |branch| self.decide(notify, sender, &branches, branch, limits);
@@ -136,7 +145,7 @@ impl<D: Decide> Inner<D> {
     async fn decide(
         &self,
         notify: &Notify,
-        sender: &Sender,
+        sender: &Sender<D::Engine>,
         branches: &Branches<'_>,
         branch: usize,
         limits: Limits,
@@ -150,7 +159,7 @@ impl<D: Decide> Inner<D> {
         let timeout = route.timeout.min(self.timeout_of(notify, route, wanted));
         let deadline = Deadline::new(notify.received_at, timeout, self.config.ack_margin);
         let request = request::encode(notify, &sender.origin, wanted);
-        let response = self.backends.decide(route.backend, request, deadline).await?;
+        let response = self.backends.decide(route.backend, &sender.engine, request, deadline).await?;
         Ok(response::decode(&response, limits)?)
     }
 
@@ -169,10 +178,15 @@ impl<D: Decide> Inner<D> {
         shortest.map_or(Duration::MAX, Duration::from_millis)
     }
 
-    fn sender(&self, peer: &Arc<Peer>) -> Sender {
+    fn sender(&self, peer: &Arc<Peer>) -> Sender<D::Engine> {
         let listener = self.config.listeners.iter().find(|listener| listener.name == peer.listener);
         let prefix = listener.and_then(|listener| listener.var_prefix.as_ref());
-        Sender { peer: Arc::clone(peer), origin: Origin::of(peer), prefix_length: prefix.map_or(RESERVED_PREFIX, String::len) }
+        Sender {
+            peer: Arc::clone(peer),
+            origin: Origin::of(peer),
+            engine: self.backends.engine(&peer.engine_id),
+            prefix_length: prefix.map_or(RESERVED_PREFIX, String::len),
+        }
     }
 
     /// Puts the branches' actions together in their order. A branch that failed, or whose actions no longer fit, gives its

@@ -302,7 +302,11 @@ struct Scripted {
 }
 
 impl Decide for Arc<Scripted> {
-    async fn decide(&self, backend: usize, request: Request, deadline: Deadline) -> Result<Bytes, CallError> {
+    type Engine = ();
+
+    fn engine(&self, _: &Bytes) {}
+
+    async fn decide(&self, backend: usize, (): &(), request: Request, deadline: Deadline) -> Result<Bytes, CallError> {
         let request = pb::DecideRequest::decode(request.message()).unwrap();
         self.asked.lock().unwrap().push((backend, request, deadline.budget(Instant::now())));
         self.answers[&backend].clone().map(|response| response.encode_to_vec().into())

@@ -43,6 +43,58 @@ pub(super) const IDLE_TIMEOUT: Limit<OrNever> =
 /// For one connection to an endpoint, TCP and HTTP/2 together.
 pub(super) const CONNECT_TIMEOUT: Limit<Duration> = Limit { range: millis(1)..=secs(60), default: Some(secs(1)) };
 
+/// Decisions in flight at one backend: more than a service can work at, and little enough for their requests to fit into memory.
+pub(super) const BACKEND_IN_FLIGHT: Limit<usize> = Limit { range: 1..=1_000_000, default: Some(16_384) };
+
+/// What an adaptive limit starts from and does not go below: enough to notice that latency has come down again.
+pub(super) const ADAPTIVE_MIN: Limit<usize> = Limit { range: 1..=100_000, default: Some(20) };
+
+/// Latency that an adaptive limit bears, of what is usual. As in Netflix's Gradient2: half as long again is noise.
+pub(super) const ADAPTIVE_TOLERANCE: Limit<Percent> = Limit { range: Percent(100)..=Percent(1_000), default: Some(Percent(150)) };
+
+/// Connections of a worker to an endpoint. Common servers let 100 calls or more on each.
+pub(super) const ENDPOINT_CONNECTIONS: Limit<usize> = Limit { range: 1..=100, default: Some(4) };
+
+/// Attempts at a decision. gRFC A6 caps them at 5.
+pub(super) const RETRY_ATTEMPTS: Limit<usize> = Limit { range: 1..=5, default: Some(3) };
+
+/// Attempts at a time. One besides the first does nearly all that hedging can do.
+pub(super) const HEDGING_ATTEMPTS: Limit<usize> = Limit { range: 2..=5, default: Some(2) };
+
+/// When a decision counts as slow. The 95th percentile costs 5 % more decisions.
+pub(super) const HEDGING_DELAY: Limit<OrP95> =
+    Limit { range: OrP95(Some(Duration::from_micros(100)))..=OrP95(Some(secs(10))), default: Some(OrP95(None)) };
+
+/// Retries and hedges of all decisions, as in linkerd and Finagle.
+pub(super) const BUDGET_PERCENT: Limit<Percent> = Limit { range: Percent(0)..=Percent(100), default: Some(Percent(20)) };
+
+/// Retries and hedges a second besides those.
+pub(super) const BUDGET_PER_SECOND: Limit<usize> = Limit { range: 0..=100_000, default: Some(10) };
+
+/// Failures in a row, as in Envoy: a service that restarts has as many within a moment.
+pub(super) const CONSECUTIVE_FAILURES: Limit<usize> = Limit { range: 0..=10_000, default: Some(5) };
+
+/// Between looks at the success rate, as in gRFC A50.
+pub(super) const OUTLIER_INTERVAL: Limit<Duration> = Limit { range: millis(100)..=secs(600), default: Some(secs(10)) };
+
+/// Decisions are short: a second is long for a server to recover in, and a probe costs one decision.
+pub(super) const BASE_EJECTION_TIME: Limit<Duration> = Limit { range: millis(10)..=secs(600), default: Some(secs(1)) };
+
+/// A minute after it has recovered a server has work again.
+pub(super) const MAX_EJECTION_TIME: Limit<Duration> = Limit { range: millis(10)..=secs(3_600), default: Some(secs(60)) };
+
+/// Half of the endpoints carry on: if more fail, leaving them out makes it worse.
+pub(super) const MAX_EJECTION_PERCENT: Limit<Percent> = Limit { range: Percent(0)..=Percent(100), default: Some(Percent(50)) };
+
+/// In thousandths, as in gRFC A50.
+pub(super) const STDEV_FACTOR: Limit<usize> = Limit { range: 100..=10_000, default: Some(1_900) };
+
+/// As in gRFC A50.
+pub(super) const MINIMUM_HOSTS: Limit<usize> = Limit { range: 2..=1_000, default: Some(5) };
+
+/// As in gRFC A50.
+pub(super) const REQUEST_VOLUME: Limit<usize> = Limit { range: 1..=1_000_000, default: Some(100) };
+
 /// For a decision. HAProxy holds a request for as long, so that a minute is already absurd.
 pub(super) const ROUTE_TIMEOUT: Limit<Duration> = Limit { range: millis(1)..=secs(60), default: Some(millis(50)) };
 
@@ -184,6 +236,40 @@ impl Quantity for OrNever {
 }
 
 const NEVER: &str = "never";
+
+/// A duration, or the 95th percentile of what is usual.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub(super) struct OrP95(pub(super) Option<Duration>);
+
+impl Quantity for OrP95 {
+    const SHAPE: Shape = Shape::Text("^(p95|[0-9]+(us|ms|s|m))$", "us, ms, s or m");
+
+    fn parse(text: &str) -> Option<Self> {
+        if text == P95 { Some(Self(None)) } else { parse_duration(text).ok().map(|duration| Self(Some(duration))) }
+    }
+
+    fn format(&self) -> String {
+        self.0.map_or_else(|| P95.to_owned(), format_duration)
+    }
+}
+
+const P95: &str = "p95";
+
+/// A share in hundredths.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub(super) struct Percent(pub(super) u16);
+
+impl Quantity for Percent {
+    const SHAPE: Shape = Shape::Text("^[0-9]+%$", "%");
+
+    fn parse(text: &str) -> Option<Self> {
+        text.strip_suffix('%').filter(|number| number.bytes().all(|b| b.is_ascii_digit()))?.parse().ok().map(Self)
+    }
+
+    fn format(&self) -> String {
+        format!("{}%", self.0)
+    }
+}
 
 /// Puts the limits into a field's schema.
 impl<T: Quantity> Transform for Limit<T> {

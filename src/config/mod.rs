@@ -26,6 +26,7 @@ mod protocol;
 mod raw;
 mod schema;
 mod shape;
+mod status_code;
 mod suggest;
 mod tree;
 mod units;
@@ -42,13 +43,17 @@ pub use self::cause::Cause;
 pub use self::error::{ConfigError, Problem, Warning};
 pub(crate) use self::limits::RESERVED_PREFIX;
 pub use self::log::{LogConfig, LogFormat, LogLevel};
-pub use self::model::{BackendConfig, Bind, Config, DrainConfig, EndpointConfig, ListenerConfig, RouteConfig};
+pub use self::model::{
+    AdaptiveLimitConfig, BackendConfig, Bind, BudgetConfig, Config, DrainConfig, EndpointConfig, HedgingConfig, HedgingDelay,
+    ListenerConfig, OutlierConfig, RetryConfig, RouteConfig, SuccessRateConfig,
+};
 pub use self::on_failure::OnFailure;
 pub use self::overrides::Overrides;
 pub use self::path::Path;
 pub use self::pattern::Pattern;
 pub use self::protocol::Protocol;
 pub use self::schema::schema;
+pub use self::status_code::StatusCode;
 pub use self::units::{UnitError, format_duration, format_size, parse_duration, parse_size};
 pub use self::variable::{NotAVariable, Variable};
 

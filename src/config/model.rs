@@ -12,6 +12,7 @@ use super::log::LogConfig;
 use super::on_failure::OnFailure;
 use super::pattern::Pattern;
 use super::protocol::Protocol;
+use super::status_code::StatusCode;
 use super::variable::Variable;
 
 /// A whole configuration.
@@ -101,6 +102,20 @@ pub struct BackendConfig {
     pub connect_timeout: Duration,
     /// How decisions are carried to an endpoint.
     pub protocol: Protocol,
+    /// Decisions in flight, of all workers together; more are `overloaded` at once.
+    pub max_in_flight: usize,
+    /// Finds a lower limit by latency, for each worker.
+    pub adaptive_limit: Option<AdaptiveLimitConfig>,
+    /// Connections of a worker to an endpoint, if one has not streams enough for the calls.
+    pub max_connections: usize,
+    /// When a decision is tried again.
+    pub retry: RetryConfig,
+    /// When a decision is asked for twice at a time; only for backends that are idempotent.
+    pub hedging: Option<HedgingConfig>,
+    /// For retries and hedges together.
+    pub retry_budget: BudgetConfig,
+    /// When an endpoint is left out that fails.
+    pub outlier_detection: OutlierConfig,
     /// Sent with every call: lower-case ASCII keys, printable ASCII values. Values may be secret: [`Debug`](fmt::Debug)
     /// hides those.
     pub metadata: Vec<(String, String)>,
@@ -118,6 +133,13 @@ impl fmt::Debug for BackendConfig {
             .field("endpoints", &self.endpoints)
             .field("connect_timeout", &self.connect_timeout)
             .field("protocol", &self.protocol)
+            .field("max_in_flight", &self.max_in_flight)
+            .field("adaptive_limit", &self.adaptive_limit)
+            .field("max_connections", &self.max_connections)
+            .field("retry", &self.retry)
+            .field("hedging", &self.hedging)
+            .field("retry_budget", &self.retry_budget)
+            .field("outlier_detection", &self.outlier_detection)
             .field("metadata", &metadata)
             .finish()
     }
@@ -157,6 +179,79 @@ impl fmt::Display for EndpointConfig {
     }
 }
 
+/// A limit of decisions in flight that follows latency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdaptiveLimitConfig {
+    /// It does not go below.
+    pub min: usize,
+    /// How far latency may be above what is usual, in percent of that: 150 is half as long again.
+    pub tolerance: u16,
+}
+
+/// When a decision is tried again (gRFC A6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetryConfig {
+    /// The first one included; 1: never again.
+    pub max_attempts: usize,
+    /// Statuses of the service after which it is. A connection that breaks counts as UNAVAILABLE.
+    pub retryable_status_codes: Vec<StatusCode>,
+}
+
+/// When a decision is asked for twice at a time (gRFC A6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HedgingConfig {
+    /// The first one included.
+    pub max_attempts: usize,
+    /// From one attempt to the next.
+    pub delay: HedgingDelay,
+}
+
+/// When a decision counts as slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HedgingDelay {
+    /// After this time.
+    Fixed(Duration),
+    /// When it takes longer than 95 of 100 did lately.
+    P95,
+}
+
+/// How many retries and hedges there may be, for each worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BudgetConfig {
+    /// Of the decisions.
+    pub percent: u16,
+    /// Besides those.
+    pub min_per_second: u32,
+}
+
+/// When an endpoint is left out that fails (gRFC A50).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutlierConfig {
+    /// Failures in a row; `None`: they do not matter.
+    pub consecutive_failures: Option<u32>,
+    /// Between looks at the success rate.
+    pub interval: Duration,
+    /// The first time, doubled from time to time.
+    pub base_ejection_time: Duration,
+    /// At most.
+    pub max_ejection_time: Duration,
+    /// Of the endpoints, at a time.
+    pub max_ejection_percent: u16,
+    /// By comparison with the other endpoints.
+    pub success_rate: Option<SuccessRateConfig>,
+}
+
+/// When an endpoint's success rate is too low (gRFC A50).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SuccessRateConfig {
+    /// Standard deviations below the mean, in thousandths.
+    pub stdev_factor: u32,
+    /// Endpoints that must have had enough decisions.
+    pub minimum_hosts: usize,
+    /// Decisions in an interval that are enough.
+    pub request_volume: u32,
+}
+
 /// Which messages go to which backend, and what happens if that fails.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RouteConfig {
@@ -194,13 +289,9 @@ mod tests {
     #[test]
     fn secrets_are_not_printed() {
         let metadata = [("authorization", "Bearer a"), ("x-api-key", "b"), ("x-token", "c"), ("x-tenant", "shop")];
-        let backend = BackendConfig {
-            name: "decisions".into(),
-            endpoints: Vec::new(),
-            connect_timeout: Duration::ZERO,
-            protocol: Protocol::default(),
-            metadata: metadata.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
-        };
+        let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+        let config = Config::quick(&[], &["http://a:1".to_owned()], None).unwrap();
+        let backend = BackendConfig { metadata, ..config.backends[0].clone() };
         let printed = format!("{backend:?}");
         assert!(printed.contains(r#"("x-tenant", "shop")"#), "{printed}");
         assert_eq!(printed.matches(REDACTED).count(), 3, "{printed}");

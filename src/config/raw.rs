@@ -16,6 +16,7 @@ use serde::Deserialize;
 use super::cause::Cause;
 use super::log::{LogFormat, LogLevel};
 use super::protocol::Protocol;
+use super::status_code::StatusCode;
 use super::{limits, variable};
 
 /// Configuration of spop-bridge.
@@ -106,7 +107,7 @@ pub(super) struct UnixSocket {
 }
 
 /// A named group of endpoints that all give the same decisions.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Backend {
     /// gRPC servers: http://host:port, or unix: and the absolute path of a socket. At least one.
@@ -118,9 +119,113 @@ pub(super) struct Backend {
     /// How decisions are carried to an endpoint.
     #[schemars(extend("default" = Protocol::default().as_str()))]
     pub(super) protocol: Option<Protocol>,
+    /// Decisions in flight, of all workers together; more are `overloaded` at once.
+    #[schemars(transform = limits::BACKEND_IN_FLIGHT.clone())]
+    pub(super) max_in_flight: Option<usize>,
+    /// Finds a lower limit of decisions in flight by their latency, for each worker. `{}` for the defaults. Default: off.
+    pub(super) adaptive_limit: Option<AdaptiveLimit>,
+    /// Connections of a worker to an endpoint. A further one is opened when the service lets no more calls on those that there are
+    /// (SETTINGS_MAX_CONCURRENT_STREAMS); a stream of decisions needs one.
+    #[schemars(transform = limits::ENDPOINT_CONNECTIONS.clone())]
+    pub(super) max_connections: Option<usize>,
+    /// Whether asking twice does no harm: allows `hedging`. Default: false.
+    pub(super) idempotent: Option<bool>,
+    /// When a decision is tried again within its timeout, at another endpoint if there is one.
+    pub(super) retry: Option<Retry>,
+    /// Ask a second endpoint when the first is slow, and take the first answer. Needs `idempotent: true`. `{}` for the defaults. Default: off.
+    pub(super) hedging: Option<Hedging>,
+    /// How many retries and hedges there may be, for each worker.
+    pub(super) retry_budget: Option<RetryBudget>,
+    /// When an endpoint is left out that fails.
+    pub(super) outlier_detection: Option<OutlierDetection>,
     /// Metadata (headers) to send with every call: lower-case keys, values of printable ASCII.
     #[schemars(transform = secret_values, extend("propertyNames" = { "pattern": METADATA_KEY_PATTERN }))]
     pub(super) metadata: Option<BTreeMap<String, String>>,
+}
+
+/// A limit of decisions in flight that follows latency.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AdaptiveLimit {
+    /// It does not go below.
+    #[schemars(transform = limits::ADAPTIVE_MIN.clone())]
+    pub(super) min: Option<usize>,
+    /// How long a decision may take of what is usual before the limit goes down.
+    #[schemars(transform = limits::ADAPTIVE_TOLERANCE.clone())]
+    pub(super) tolerance: Option<String>,
+}
+
+/// When a decision is tried again (gRFC A6).
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Retry {
+    /// Attempts, the first one included. 1: never again. What no service has seen is sent again in any case.
+    #[schemars(transform = limits::RETRY_ATTEMPTS.clone())]
+    pub(super) max_attempts: Option<usize>,
+    /// Statuses after which it is tried again. A connection that breaks before the answer counts as UNAVAILABLE. Default: [UNAVAILABLE].
+    pub(super) retryable_status_codes: Option<Vec<StatusCode>>,
+}
+
+/// When a second endpoint is asked (gRFC A6).
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Hedging {
+    /// Attempts, the first one included.
+    #[schemars(transform = limits::HEDGING_ATTEMPTS.clone())]
+    pub(super) max_attempts: Option<usize>,
+    /// From one attempt to the next: a duration, or p95: longer than 95 of 100 decisions took lately.
+    #[schemars(transform = limits::HEDGING_DELAY.clone())]
+    pub(super) delay: Option<String>,
+}
+
+/// How many retries and hedges there may be.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RetryBudget {
+    /// Of the decisions.
+    #[schemars(transform = limits::BUDGET_PERCENT.clone())]
+    pub(super) percent: Option<String>,
+    /// Besides those, so that a quiet backend has some.
+    #[schemars(transform = limits::BUDGET_PER_SECOND.clone())]
+    pub(super) min_per_second: Option<usize>,
+}
+
+/// When an endpoint is left out that fails (gRFC A50).
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OutlierDetection {
+    /// Failures in a row: no answer in time, a broken connection, UNAVAILABLE, INTERNAL, UNKNOWN or DATA_LOSS. 0: they do not matter.
+    #[schemars(transform = limits::CONSECUTIVE_FAILURES.clone())]
+    pub(super) consecutive_failures: Option<usize>,
+    /// Between looks at the success rate.
+    #[schemars(transform = limits::OUTLIER_INTERVAL.clone())]
+    pub(super) interval: Option<String>,
+    /// How long an endpoint is out the first time; then one decision goes there as a probe, and if that fails it is out for twice as long.
+    #[schemars(transform = limits::BASE_EJECTION_TIME.clone())]
+    pub(super) base_ejection_time: Option<String>,
+    /// How long at most.
+    #[schemars(transform = limits::MAX_EJECTION_TIME.clone())]
+    pub(super) max_ejection_time: Option<String>,
+    /// Of the endpoints at a time. 0%: none.
+    #[schemars(transform = limits::MAX_EJECTION_PERCENT.clone())]
+    pub(super) max_ejection_percent: Option<String>,
+    /// Leave out endpoints that succeed less often than the others. `{}` for the defaults. Default: off.
+    pub(super) success_rate: Option<SuccessRate>,
+}
+
+/// When an endpoint's success rate is too low (gRFC A50).
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SuccessRate {
+    /// Standard deviations below the mean of all endpoints, in thousandths.
+    #[schemars(transform = limits::STDEV_FACTOR.clone())]
+    pub(super) stdev_factor: Option<usize>,
+    /// Endpoints that must have had enough decisions in the interval.
+    #[schemars(transform = limits::MINIMUM_HOSTS.clone())]
+    pub(super) minimum_hosts: Option<usize>,
+    /// Decisions in the interval that are enough.
+    #[schemars(transform = limits::REQUEST_VOLUME.clone())]
+    pub(super) request_volume: Option<usize>,
 }
 
 /// Which messages go to which backend, and what happens if that fails.

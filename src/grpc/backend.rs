@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
+use super::admission::Admission;
 use super::connect::Connector;
 use super::members::{self, Members};
 use super::pool::Pool;
@@ -16,6 +17,9 @@ pub(crate) struct Backend {
     pub(super) config: BackendConfig,
     pub(super) connector: Arc<Connector>,
     pub(super) members: watch::Receiver<Members>,
+    /// Notified when the members may be out of date.
+    pub(super) wanted: Arc<Notify>,
+    pub(super) admission: Admission,
     /// How many pools have a server that takes decisions.
     pub(super) usable: watch::Sender<usize>,
 }
@@ -23,12 +27,10 @@ pub(crate) struct Backend {
 impl Backend {
     /// Starts discovery and health checks on the current runtime, that of the control thread.
     pub(crate) fn start(config: &BackendConfig) -> Arc<Self> {
-        Arc::new(Self {
-            config: config.clone(),
-            connector: Arc::new(Connector::new(config)),
-            members: members::watch(config),
-            usable: watch::Sender::new(0),
-        })
+        let connector = Arc::new(Connector::new(config));
+        let (members, wanted) = members::watch(config, &connector);
+        let admission = Admission::new(config.max_in_flight);
+        Arc::new(Self { config: config.clone(), connector, members, wanted, admission, usable: watch::Sender::new(0) })
     }
 
     /// What it was made from.

@@ -1,10 +1,12 @@
 //! Why a call brought no response.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 use tonic::{Code, Status};
 
+use super::choice::Blame;
 use super::request::Request;
 use crate::config::Cause;
 
@@ -20,6 +22,9 @@ pub(crate) enum CallError {
     /// The connection or the stream broke under the call.
     #[error("connection to {endpoint} lost: {reason}")]
     ConnectionLost { endpoint: Arc<str>, reason: Arc<str> },
+    /// The backend has as much in flight as it may have.
+    #[error("{backend} has {limit} in flight, {advice}")]
+    Full { backend: Arc<str>, limit: Limited, advice: &'static str },
     /// The service does not take requests as fast as they come.
     #[error("{endpoint} does not keep up: {waiting} bytes of requests wait for it, which is the limit")]
     Overloaded { endpoint: Arc<str>, waiting: usize },
@@ -50,24 +55,92 @@ impl CallError {
             Self::Timeout => Cause::Timeout,
             Self::NotConnected { .. } | Self::ConnectionLost { .. } => Cause::Unavailable,
             Self::Status { code: Code::Unavailable, .. } => Cause::Unavailable,
-            Self::Overloaded { .. } | Self::Status { code: Code::ResourceExhausted, .. } => Cause::Overloaded,
+            Self::Full { .. } | Self::Overloaded { .. } | Self::Status { code: Code::ResourceExhausted, .. } => Cause::Overloaded,
             Self::Status { .. } => Cause::Rejected,
             Self::InvalidAnswer { .. } => Cause::InvalidResponse,
         }
     }
 }
 
-/// How an attempt failed: whether another one is allowed depends on it.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// No service has seen the request. It comes back, to be tried elsewhere.
-    Unseen(Request, CallError),
-    Final(CallError),
+/// What there is too much of.
+#[derive(Clone, Copy, Debug, Error)]
+pub(crate) enum Limited {
+    #[error("{0} decisions")]
+    Decisions(usize),
+    #[error("{0} bytes of requests")]
+    Bytes(usize),
 }
 
-impl From<CallError> for Failure {
+/// How an attempt failed, and what is known to decide whether there is another. Boxed, as it is rare.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: CallError,
+    /// Comes back to be sent again, if it is still there.
+    pub(super) request: Option<Request>,
+    /// No service has seen the request.
+    pub(super) unseen: bool,
+    pub(super) pushback: Option<Pushback>,
+}
+
+/// What a service says about being asked again (gRFC A6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pushback {
+    After(Duration),
+    Never,
+}
+
+impl Failure {
+    pub(super) fn unseen(request: Request, error: CallError) -> Box<Self> {
+        Box::new(Self { error, request: Some(request), unseen: true, pushback: None })
+    }
+
+    pub(super) fn seen(request: Option<Request>, error: CallError) -> Box<Self> {
+        Box::new(Self { error, request, unseen: false, pushback: None })
+    }
+}
+
+/// Time below which nobody could have answered.
+const NO_TIME: Duration = Duration::from_millis(1);
+
+impl Failure {
+    /// Whose fault it is, if there was `budget` to answer in. Codes as linkerd2-proxy classifies them.
+    pub(super) fn blame(&self, budget: Duration) -> Blame {
+        match &self.error {
+            CallError::Overloaded { .. } | CallError::Full { .. } => Blame::Load,
+            _ if self.unseen => Blame::Nobody,
+            CallError::Timeout if budget < NO_TIME => Blame::Nobody,
+            CallError::Timeout | CallError::ConnectionLost { .. } | CallError::InvalidAnswer { .. } => Blame::Endpoint,
+            CallError::NotConnected { .. } => Blame::Nobody,
+            CallError::Status { code: Code::ResourceExhausted, .. } => Blame::Load,
+            CallError::Status { code: Code::Unavailable | Code::Unknown | Code::Internal | Code::DataLoss, .. } => {
+                Blame::Endpoint
+            }
+            CallError::Status { .. } => Blame::Request,
+        }
+    }
+
+    /// For how long the service wants to be left alone.
+    pub(super) fn delay(&self) -> Option<Duration> {
+        match self.pushback {
+            Some(Pushback::After(delay)) => Some(delay),
+            _ => None,
+        }
+    }
+}
+
+impl From<CallError> for Box<Failure> {
     fn from(error: CallError) -> Self {
-        Self::Final(error)
+        Failure::seen(None, error)
+    }
+}
+
+impl Pushback {
+    /// The value of `grpc-retry-pushback-ms`: what is no number, or below zero, forbids it.
+    pub(super) fn read(value: &[u8]) -> Self {
+        let number = std::str::from_utf8(value).ok().and_then(|text| text.parse::<i32>().ok());
+        number
+            .and_then(|millis| u64::try_from(millis).ok())
+            .map_or(Self::Never, |millis| Self::After(Duration::from_millis(millis)))
     }
 }
 

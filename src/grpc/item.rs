@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use prost::Message;
 use tonic::Code;
 
 use super::framing;
@@ -87,8 +88,8 @@ pub(crate) struct Answer {
 pub(crate) enum AnswerResult {
     /// The bytes of a `DecideResponse`.
     Response(Bytes),
-    /// A status other than OK, and its text.
-    Error(Code, String),
+    /// A status other than OK, its text, and when the service wants to be asked again.
+    Error(Code, String, Option<Duration>),
     /// Neither, or what the contract rules out.
     Invalid(&'static str),
 }
@@ -154,12 +155,13 @@ impl Parts {
 
 /// A `google.rpc.Status`.
 fn status(bytes: &[u8]) -> AnswerResult {
-    let (mut code, mut message) = (0, "");
+    let (mut code, mut message, mut pushback) = (0, "", None);
     for field in Fields::new(bytes) {
         let read = field.and_then(|field| match field.number {
             // An int32: higher bits do not count.
             1 => field.varint().map(|number| code = number as u32 as i32),
             2 => field.text().map(|text| message = std::str::from_utf8(text).unwrap_or_default()),
+            3 => field.bytes().map(|detail| pushback = retry_delay(detail).or(pushback)),
             _ => Ok(()),
         });
         if read.is_err() {
@@ -168,14 +170,21 @@ fn status(bytes: &[u8]) -> AnswerResult {
     }
     match Code::from_i32(code) {
         Code::Ok => AnswerResult::Invalid("error with the code 0, which is OK"),
-        code => AnswerResult::Error(code, message.to_owned()),
+        code => AnswerResult::Error(code, message.to_owned(), pushback),
     }
+}
+
+/// What a `google.rpc.RetryInfo` among a status's details says: on a stream there is no `grpc-retry-pushback-ms` for a single decision.
+fn retry_delay(detail: &[u8]) -> Option<Duration> {
+    let detail = prost_types::Any::decode(detail).ok().filter(|any| any.type_url.ends_with("/google.rpc.RetryInfo"))?;
+    let fields = Fields::new(&detail.value).flatten();
+    let delay = fields.filter(|field| field.number == 1).last()?.bytes().ok()?;
+    prost_types::Duration::decode(delay).ok()?.try_into().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use prost::Message;
 
     use super::*;
     use crate::pb::google::rpc::Status;
@@ -222,7 +231,7 @@ mod tests {
             let item = DecideStreamResponse { id, result: Some(error) }.encode_to_vec().into();
             let expected = match Code::from_i32(code) {
                 Code::Ok => AnswerResult::Invalid("error with the code 0, which is OK"),
-                code => AnswerResult::Error(code, message),
+                code => AnswerResult::Error(code, message, None),
             };
             prop_assert_eq!(Answer::decode(&item), Ok(Answer { id, result: expected }));
         }
@@ -255,7 +264,7 @@ mod tests {
             DecideStreamResponse { id: 7, result: Some(Outcome::Error(error)) }.encode_to_vec()
         };
         let item = Bytes::from([part(5, ""), part(0, "not found"), part(0, "")].concat());
-        let result = AnswerResult::Error(Code::NotFound, "not found".to_owned());
+        let result = AnswerResult::Error(Code::NotFound, "not found".to_owned(), None);
         assert_eq!(Answer::decode(&item), Ok(Answer { id: 7, result }));
     }
 
@@ -268,5 +277,21 @@ mod tests {
             Answer::decode(&Bytes::from_static(&[8, 3, 0x12])),
             Ok(Answer { id: 3, result: AnswerResult::Invalid(_) })
         ));
+    }
+
+    #[test]
+    fn a_status_may_say_when_to_ask_again() {
+        let detail = |kind: &str, value: Vec<u8>| prost_types::Any { type_url: format!("type.googleapis.com/{kind}"), value };
+        let delay = prost_types::Duration { seconds: 1, nanos: 500_000_000 }.encode_to_vec();
+        let info = [&[0x0a, delay.len() as u8][..], &delay].concat();
+        let read = |details| {
+            let error = Outcome::Error(Status { code: 14, message: String::new(), details });
+            let item = DecideStreamResponse { id: 7, result: Some(error) }.encode_to_vec();
+            Answer::decode(&item.into()).unwrap().result
+        };
+        let error = |pushback| AnswerResult::Error(Code::Unavailable, String::new(), pushback);
+        let after = error(Some(Duration::from_millis(1_500)));
+        assert_eq!(read(vec![detail("google.rpc.Help", vec![1, 2]), detail("google.rpc.RetryInfo", info)]), after);
+        assert_eq!(read(vec![detail("google.rpc.RetryInfo", vec![0xff])]), error(None));
     }
 }

@@ -11,16 +11,16 @@ use std::time::Instant;
 use bytes::Bytes;
 use h2::client::ResponseFuture;
 use h2::{RecvStream, SendStream};
-use http::{HeaderMap, Uri};
 use tonic::{Code, Status};
 
 use super::allowance::Allowance;
+use super::channel::Target;
 use super::connect::{Connection, Sender};
 use super::error::{chain, describe, was_refused};
 use super::framing::Messages;
 use super::item::Items;
 use super::request::head;
-use super::response::{check_head, status};
+use super::response::{check_head, ended};
 use super::silence::Silence;
 use super::stream::{Decisions, Filled};
 use crate::timer::Timer;
@@ -155,10 +155,10 @@ enum Incoming {
 
 impl Stream {
     /// Opens the stream, without waiting for the service to take it.
-    pub(super) fn open(sender: &mut Sender, uri: &Uri, headers: &HeaderMap, endpoint: &Arc<str>) -> Result<Self, h2::Error> {
-        let (response, outgoing) = sender.send_request(head(uri, headers), false)?;
+    pub(super) fn open(sender: &mut Sender, target: &Target) -> Result<Self, h2::Error> {
+        let (response, outgoing) = sender.send_request(head(&target.decide_stream, &target.headers), false)?;
         Ok(Self {
-            decisions: Arc::new(Decisions::new(endpoint)),
+            decisions: Arc::new(Decisions::new(&target.name, target.may_retry)),
             outgoing,
             items: Items::default(),
             blocked: false,
@@ -216,7 +216,7 @@ impl Stream {
                 Poll::Pending => return None,
                 Poll::Ready(Ok(response)) => match check_head(&response) {
                     Ok(()) => self.incoming = Incoming::Messages(response.into_body()),
-                    Err(status) => return Some(ended(&status, false)),
+                    Err(refused) => return Some(end(&refused.status, false)),
                 },
                 Poll::Ready(Err(error)) => return Some(End::Broken { reason: chain(&error), unseen: was_refused(&error) }),
             }
@@ -239,7 +239,7 @@ impl Stream {
                         Poll::Ready(Err(error)) => return Some(End::broken(chain(&error))),
                         Poll::Pending => None,
                     };
-                    return Some(ended(&status(trailers.as_ref()), self.decisions.is_taken()));
+                    return Some(end(&ended(trailers.as_ref()).status, self.decisions.is_taken()));
                 }
             }
         }
@@ -248,7 +248,7 @@ impl Stream {
 
 /// What the service's last word means. One that has answered nothing yet does not take streams, whatever it says for a reason; unless it
 /// is unavailable altogether, or something between us and it.
-fn ended(status: &Status, taken: bool) -> End {
+fn end(status: &Status, taken: bool) -> End {
     match status.code() {
         Code::Ok => End::broken("the service ended the stream"),
         Code::Unavailable => End::broken(describe(status)),

@@ -6,12 +6,28 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::uri::Authority;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
+use super::connect::Connector;
 use crate::config::{BackendConfig, EndpointConfig};
 
 /// All servers of a backend at one moment. Replaced as a whole.
-pub(super) type Members = Arc<[Member]>;
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Members {
+    /// No address twice; the order is stable.
+    pub(super) list: Arc<[Member]>,
+    /// Some name has had no answer yet: more members may be there in a moment.
+    pub(super) resolving: bool,
+    /// A name that never had an answer.
+    pub(super) unresolved: Option<Unresolved>,
+}
+
+/// A name without addresses, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unresolved {
+    pub(super) endpoint: Arc<str>,
+    pub(super) reason: Arc<str>,
+}
 
 /// One server that takes a backend's decisions.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,7 +85,7 @@ impl fmt::Display for Address {
 /// The members of a backend, kept current by a task of the runtime that this is called in, until all receivers are gone.
 ///
 /// `wanted` is notified when a worker could not connect to a member: the set may be out of date.
-pub(super) fn watch(config: &BackendConfig) -> watch::Receiver<Members> {
+pub(super) fn watch(config: &BackendConfig, _connector: &Arc<Connector>) -> (watch::Receiver<Members>, Arc<Notify>) {
     let member = |endpoint: &EndpointConfig| {
         let address = match endpoint {
             EndpointConfig::Http { uri } => Address::Host(uri.authority().cloned().unwrap_or_else(|| Authority::from_static(""))),
@@ -77,5 +93,6 @@ pub(super) fn watch(config: &BackendConfig) -> watch::Receiver<Members> {
         };
         Member { address, health: Health::Serving }
     };
-    watch::Sender::new(config.endpoints.iter().map(member).collect()).subscribe()
+    let list = config.endpoints.iter().map(member).collect();
+    (watch::Sender::new(Members { list, ..Members::default() }).subscribe(), Arc::default())
 }

@@ -9,17 +9,28 @@
 //! HTTP/2 is the h2 crate's: the pool must see what tonic's and hyper's channels hide (GOAWAY on a connection with a live stream, which
 //! request a service cannot have seen), and a decision must not pay for their queues.
 
+mod adaptive;
+mod admission;
 mod allowance;
 mod backend;
+mod budget;
+mod channel;
+mod choice;
 mod connect;
+mod context;
 mod deadlines;
 mod endpoint;
+mod endpoints;
 mod error;
 mod framing;
+mod hedge;
 pub(crate) mod item;
+mod latency;
 mod link;
+mod load;
 mod log;
 mod members;
+mod outlier;
 mod pool;
 mod request;
 mod response;
@@ -27,6 +38,7 @@ mod silence;
 mod stream;
 mod unary;
 
+pub(crate) use admission::Engine;
 pub(crate) use backend::Backend;
 pub(crate) use error::CallError;
 pub(crate) use pool::Pool;

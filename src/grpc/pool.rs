@@ -1,170 +1,246 @@
-//! A backend's endpoints as one worker sees them, and the choice among them.
+//! A worker's way to one backend: what may go there, to which endpoint, and how often.
 
-use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::FutureExt;
-use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
+use smallvec::SmallVec;
+use tonic::Code;
 
+use super::adaptive::Adaptive;
+use super::admission::{Admitted, Engine, Full};
 use super::backend::Backend;
-use super::endpoint::{Carrier, Endpoint, State};
-use super::error::{CallError, Failure};
-use super::log::Log;
+use super::budget::Budget;
+use super::channel::{Carrier, jittered};
+use super::choice::Picked;
+use super::context::Context;
+use super::endpoint::Endpoint;
+use super::endpoints::Endpoints;
+use super::error::{CallError, Failure, Limited, Pushback};
+use super::latency::Latency;
 use super::request::Request;
 use super::unary::{self, Unanswered};
+use crate::config::HedgingDelay;
 use crate::deadline::Deadline;
+use crate::telemetry::event::Retried;
 
 /// How often a request is sent that nobody has seen. Connections rarely end twice in a row; a peer that refuses all streams must not
 /// make us spin until the deadline.
-const MAX_ATTEMPTS: usize = 3;
-/// Before an endpoint is tried again that made us panic.
-const AFTER_PANIC: Duration = Duration::from_secs(1);
+const MAX_UNSEEN: usize = 2;
+/// Before a decision goes to an endpoint where it has failed, since there is no other: doubled from time to time.
+const RETRY_BACKOFF: Duration = Duration::from_millis(5);
 
 /// A worker's connections to one backend. Dropping it closes them.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    endpoints: Vec<Arc<Endpoint>>,
-    tasks: Mutex<JoinSet<()>>,
-    stop: watch::Sender<bool>,
-    /// Some endpoint's state has changed.
-    changed: Arc<Notify>,
-    /// Where the search for the least loaded endpoint starts, so that equals take turns.
-    turn: AtomicUsize,
+    pub(super) backend: Arc<Backend>,
+    pub(super) endpoints: Arc<Endpoints>,
+    pub(super) budget: Budget,
+    /// With this worker's own decisions in flight.
+    adaptive: Option<(Adaptive, AtomicUsize)>,
+    pub(super) latency: Option<Latency>,
+    retryable: Vec<Code>,
 }
+
+/// Where a decision has been.
+pub(super) type Tried = SmallVec<[Arc<Endpoint>; 2]>;
 
 impl Pool {
     /// Starts connecting to all endpoints of `backend` on the current runtime. `speaks` is whether this worker tells the log.
     pub(super) fn start(backend: &Arc<Backend>, speaks: bool) -> Self {
-        let members = Arc::clone(&backend.members.borrow());
-        let endpoints: Vec<_> = members.iter().map(|member| Arc::new(Endpoint::new(&member.address, backend))).collect();
-        let changed = Arc::new(Notify::new());
-        let stop = watch::Sender::new(false);
-        let mut tasks = JoinSet::new();
-        for endpoint in &endpoints {
-            let (endpoint, changed, mut stop) = (Arc::clone(endpoint), Arc::clone(&changed), stop.subscribe());
-            let mut log = Log::new(&backend.config.name, speaks);
-            tasks.spawn(async move {
-                loop {
-                    let stop = async { drop(stop.wait_for(|stop| *stop).await) };
-                    let run = AssertUnwindSafe(endpoint.run(&changed, &mut log, stop));
-                    if run.catch_unwind().await.is_ok() {
-                        return;
-                    }
-                    // A bug, here or below. Decisions must not wait for an endpoint that nobody keeps.
-                    endpoint.fail(&changed, &mut log, "internal error, please report it");
-                    tokio::time::sleep(AFTER_PANIC).await;
-                }
-            });
+        let (now, config) = (Instant::now(), &backend.config);
+        let adaptive = config.adaptive_limit.map(|limit| (Adaptive::new(limit, config.max_in_flight, now), AtomicUsize::new(0)));
+        let by_latency = config.hedging.filter(|hedging| hedging.delay == HedgingDelay::P95);
+        let retryable = config.retry.retryable_status_codes.iter().map(|code| Code::from_bytes(code.number().as_bytes()));
+        Self {
+            endpoints: Endpoints::start(Context::new(backend, speaks)),
+            budget: Budget::new(&config.retry_budget, now),
+            latency: by_latency.and_then(|_| Latency::new(now)),
+            retryable: retryable.collect(),
+            adaptive,
+            backend: Arc::clone(backend),
         }
-        Self { tasks: Mutex::new(tasks), endpoints, changed, stop, turn: AtomicUsize::new(0) }
+    }
+
+    /// The engine with this id, among which the backend's room is shared. To be kept as long as a connection of it.
+    pub(crate) fn engine(&self, id: &Bytes) -> Arc<Engine> {
+        self.backend.admission.engine(id)
+    }
+
+    /// Waits until the first attempt to connect to each endpoint has ended, well or not.
+    pub(crate) async fn settled(&self) {
+        self.endpoints.settled().await;
     }
 
     /// Takes leave of the services. No decision may be under way any more.
     pub(crate) async fn shut_down(&self) {
-        self.stop.send_replace(true);
-        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
-        while tasks.join_next().await.is_some() {}
+        self.endpoints.context.shut_down().await;
     }
 
     /// Brings the bytes of a request to an endpoint, and returns those of the response. At the deadline, or when the returned future is
     /// dropped, the decision is cancelled.
-    pub(crate) async fn decide(&self, mut request: Request, deadline: Deadline) -> Result<Bytes, CallError> {
-        let mut reasons = Vec::new();
+    pub(crate) async fn decide(&self, engine: &Engine, request: Request, deadline: Deadline) -> Result<Bytes, CallError> {
+        let _admitted = self.admit(engine, &request)?;
+        let _entered = self.enter()?;
+        self.budget.deposit();
+        match &self.backend.config.hedging {
+            None => self.attempts(request, deadline).await,
+            Some(hedging) => Box::pin(self.hedged(*hedging, request, deadline)).await,
+        }
+    }
+
+    fn admit<'a>(&'a self, engine: &'a Engine, request: &Request) -> Result<Admitted<'a>, CallError> {
+        self.backend.admission.admit(engine, request.message().len()).map_err(|full| match full {
+            Full::Decisions(limit) => self.full(Limited::Decisions(limit), "the most that max_in_flight allows this engine"),
+            Full::Bytes(limit) => self.full(Limited::Bytes(limit), "the most that a backend may hold"),
+        })
+    }
+
+    fn enter(&self) -> Result<Option<Entered<'_>>, CallError> {
+        let Some((adaptive, in_flight)) = &self.adaptive else { return Ok(None) };
+        let entered = Entered(in_flight);
+        let limit = adaptive.limit();
+        if in_flight.fetch_add(1, Ordering::Relaxed) < limit {
+            return Ok(Some(entered));
+        }
+        Err(self.full(Limited::Decisions(limit), "the adaptive limit of this worker"))
+    }
+
+    fn full(&self, limit: Limited, advice: &'static str) -> CallError {
+        CallError::Full { backend: Arc::clone(&self.backend.config.name), limit, advice }
+    }
+
+    /// One attempt after the other, until there is an answer or no sense in another one.
+    async fn attempts(&self, request: Request, deadline: Deadline) -> Result<Bytes, CallError> {
+        let mut picked = match self.endpoints.pick_now(Instant::now(), &[])? {
+            Some(picked) => picked,
+            // Rare, and large: boxed, so that every other decision need not carry room for it.
+            None => Box::pin(self.endpoints.pick(deadline, &[])).await?,
+        };
+        match self.attempt(&mut picked, request, deadline).await {
+            Ok(response) => Ok(response),
+            Err(failure) => Box::pin(self.again(picked, failure, deadline)).await,
+        }
+    }
+
+    async fn again(&self, mut picked: Picked<'_>, mut failure: Box<Failure>, deadline: Deadline) -> Result<Bytes, CallError> {
+        let (mut tried, mut seen, mut unseen) = (Tried::new(), 1, 0);
         loop {
-            let picked = match self.pick_now() {
-                // Rare, and large: boxed, so that every other decision need not carry room for it.
-                Ok(None) => Box::pin(self.pick(deadline)).await,
-                Ok(Some(picked)) => Ok(picked),
-                Err(error) => Err(error),
-            };
             // Why nobody took it tells more than that nobody is left.
-            let picked = picked.map_err(|error| reasons.pop().unwrap_or(error))?;
-            let endpoint = picked.endpoint;
-            let result = match &picked.carrier {
-                Carrier::Stream(decisions) => match decisions.decide(request, deadline) {
-                    Ok(decided) => decided.await,
-                    Err(failure) => Err(failure),
-                },
-                Carrier::Calls(sender, silence) => {
-                    let answered = Unanswered::new(silence, &request);
-                    Box::pin(unary::call(endpoint, sender.clone(), answered, request, deadline)).await
-                }
+            let reason = failure.error.clone();
+            let allowed = if failure.unseen {
+                unseen += 1;
+                unseen <= MAX_UNSEEN
+            } else {
+                seen += 1;
+                seen <= self.backend.config.retry.max_attempts && self.may_retry(&failure)
             };
-            match result {
-                Ok(response) => return Ok(response),
-                Err(Failure::Unseen(unseen, error)) if reasons.len() + 1 < MAX_ATTEMPTS => {
-                    reasons.push(error);
-                    request = unseen;
+            let delay = failure.delay();
+            let Some(request) = failure.request.take().filter(|_| allowed) else { return Err(reason) };
+            if !failure.unseen || matches!(reason, CallError::Overloaded { .. }) {
+                tried.push(Arc::clone(&picked.endpoint));
+            }
+            drop(picked);
+            if let Some(delay) = delay
+                && !pause(delay, deadline).await
+            {
+                return Err(reason);
+            }
+            let Ok(next) = self.endpoints.pick(deadline, &tried).await else { return Err(reason) };
+            picked = next;
+            if picked.is_among(&tried) {
+                let backoff = RETRY_BACKOFF.saturating_mul(1 << tried.len().min(8));
+                // Nowhere else to go, and it takes no more.
+                if failure.unseen || !pause(jittered(backoff), deadline).await {
+                    return Err(reason);
                 }
-                Err(Failure::Unseen(_, error) | Failure::Final(error)) => return Err(error),
+            }
+            match self.attempt(&mut picked, request, deadline).await {
+                Ok(response) => return Ok(response),
+                Err(next) => failure = next,
             }
         }
     }
 
-    /// Waits while some endpoint is connecting and none is connected.
-    async fn pick(&self, deadline: Deadline) -> Result<Picked<'_>, CallError> {
-        let picked = async {
-            loop {
-                let changed = self.changed.notified();
-                let mut changed = std::pin::pin!(changed);
-                // Registered before looking, so that no change is missed in between.
-                changed.as_mut().enable();
-                if let Some(picked) = self.pick_now()? {
-                    return Ok(picked);
-                }
-                changed.await;
+    /// Whether a request that a service may have seen is sent again. Takes from the budget.
+    pub(super) fn may_retry(&self, failure: &Failure) -> bool {
+        let wanted = self.is_retryable(failure) && self.budget.withdraw(Instant::now());
+        if wanted {
+            Retried { hedge: false }.record();
+        }
+        wanted
+    }
+
+    pub(super) fn is_retryable(&self, failure: &Failure) -> bool {
+        let code = match &failure.error {
+            CallError::ConnectionLost { .. } => Code::Unavailable,
+            CallError::Status { code, .. } => *code,
+            _ => return false,
+        };
+        failure.pushback != Some(Pushback::Never) && self.retryable.contains(&code)
+    }
+
+    /// Sends `request` to the endpoint that was picked, and keeps the books.
+    pub(super) async fn attempt(
+        &self,
+        picked: &mut Picked<'_>,
+        request: Request,
+        deadline: Deadline,
+    ) -> Result<Bytes, Box<Failure>> {
+        let result = match &picked.carrier {
+            Carrier::Stream(decisions) => match decisions.decide(request, deadline) {
+                Ok(decided) => decided.await,
+                Err(failure) => Err(failure),
+            },
+            Carrier::Calls(sender, calls) => {
+                let answered = Unanswered::new(calls, &request);
+                Box::pin(unary::call(&picked.endpoint.target, sender.clone(), answered, request, deadline)).await
             }
         };
-        tokio::time::timeout_at(deadline.instant().into(), picked).await.unwrap_or(Err(CallError::Timeout))
+        let (now, latency) = picked.end(result.as_ref().err().map(|failure| &**failure), deadline);
+        self.observe(now, latency, &result);
+        result
     }
 
-    /// The connected endpoint with the fewest decisions in flight.
-    fn pick_now(&self) -> Result<Option<Picked<'_>>, CallError> {
-        let endpoints = &self.endpoints;
-        let start = self.turn.fetch_add(1, Ordering::Relaxed) % endpoints.len();
-        let (before, after) = endpoints.split_at(start);
-        let mut best: Option<((bool, usize), &Endpoint, Carrier)> = None;
-        let mut failed = None;
-        let mut connecting = false;
-        for endpoint in after.iter().chain(before) {
-            let state = endpoint.state();
-            match &*state {
-                State::Ready(carrier) | State::Leaving(carrier) if carrier.is_open() => {
-                    let rank = (matches!(*state, State::Leaving(_)), endpoint.in_flight.load(Ordering::Relaxed));
-                    if best.as_ref().is_none_or(|(least, ..)| rank < *least) {
-                        best = Some((rank, endpoint, carrier.clone()));
-                    }
-                }
-                State::Ready(_) | State::Leaving(_) | State::Connecting => connecting = true,
-                State::Failed(reason) => {
-                    failed.get_or_insert_with(|| (Arc::clone(&endpoint.name), Arc::clone(reason)));
-                }
-            }
+    fn observe(&self, now: Instant, latency: Duration, result: &Result<Bytes, Box<Failure>>) {
+        if let (Some(known), Ok(_)) = (&self.latency, result) {
+            known.observe(now, latency);
         }
-        match (best, failed) {
-            (Some((_, endpoint, carrier)), _) => {
-                endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
-                Ok(Some(Picked { endpoint, carrier }))
-            }
-            (None, Some((endpoint, reason))) if !connecting => Err(CallError::NotConnected { endpoint, reason }),
-            (None, _) => Ok(None),
+        if let Some((adaptive, in_flight)) = &self.adaptive {
+            let overloaded = match result {
+                Ok(_) => false,
+                // It says nothing about the time that an answer takes.
+                Err(failure) if failure.unseen => return,
+                Err(failure) => {
+                    matches!(failure.error, CallError::Timeout | CallError::Status { code: Code::ResourceExhausted, .. })
+                }
+            };
+            adaptive.observe(now, latency, in_flight.load(Ordering::Relaxed), overloaded);
         }
     }
 }
 
-/// An endpoint chosen for one decision, which counts as in flight until this is dropped.
-#[derive(Debug)]
-struct Picked<'a> {
-    endpoint: &'a Endpoint,
-    carrier: Carrier,
-}
-
-impl Drop for Picked<'_> {
+impl Drop for Pool {
     fn drop(&mut self) {
-        self.endpoint.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.endpoints.context.abort();
+    }
+}
+
+/// Waits, unless there is no time left afterwards.
+async fn pause(delay: Duration, deadline: Deadline) -> bool {
+    let enough = delay < deadline.budget(Instant::now());
+    if enough {
+        tokio::time::sleep(delay).await;
+    }
+    enough
+}
+
+/// A decision among those of the worker, until dropped.
+struct Entered<'a>(&'a AtomicUsize);
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -10,7 +10,7 @@ use crate::config::BackendConfig;
 use crate::telemetry::TraceContext;
 
 /// The bytes of a message, with gRPC's prefix before them, so that a call of its own can send them as they are.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Request {
     framed: Vec<u8>,
     trace: Option<Box<TraceContext>>,

@@ -1,4 +1,4 @@
-//! A connection on which the service answers nothing.
+//! The calls of a connection, and whether the service answers any.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
@@ -15,11 +15,25 @@ const CALL: usize = 2 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Silence {
     bytes: AtomicUsize,
+    /// Calls that have begun and not ended.
+    calls: AtomicUsize,
     /// Of the link's task.
     link: AtomicWaker,
 }
 
 impl Silence {
+    pub(super) fn begin(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn end(&self) {
+        self.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+
     /// The service has answered a call.
     pub(super) fn broken(&self) {
         self.bytes.store(0, Ordering::Relaxed);

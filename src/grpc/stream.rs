@@ -19,7 +19,7 @@ use rustc_hash::FxHashMap;
 use tonic::{Code, Status};
 
 use super::deadlines::Deadlines;
-use super::error::{CallError, Failure};
+use super::error::{CallError, Failure, Pushback};
 use super::framing::{FramingError, Messages};
 use super::item::{Answer, AnswerResult, Items};
 use super::request::Request;
@@ -34,6 +34,8 @@ const QUEUE_LIMIT: usize = 8 << 20;
 #[derive(Debug)]
 pub(super) struct Decisions {
     endpoint: Arc<str>,
+    /// Requests are kept until they are answered, to be sent elsewhere if need be.
+    keep: bool,
     inner: Mutex<Inner>,
 }
 
@@ -76,24 +78,32 @@ enum State {
         request: Request,
         deadline: Instant,
     },
-    /// The request is kept while the service may still say that it does not have the method.
+    /// The request is kept while the service may still say that it does not have the method, or for another attempt.
     Sent {
         request: Option<Request>,
     },
-    Done(Result<Bytes, Failure>),
+    Done(Result<Bytes, Box<Failure>>),
 }
 
 /// How far a decision had come that ends without an answer.
 #[derive(Debug)]
 enum Left {
     Queued(Request),
-    /// With its request, if the service had not taken the stream yet.
     Sent(Option<Request>),
 }
 
+impl Left {
+    fn into_request(self) -> Option<Request> {
+        match self {
+            Self::Queued(request) => Some(request),
+            Self::Sent(request) => request,
+        }
+    }
+}
+
 impl Decisions {
-    pub(super) fn new(endpoint: &Arc<str>) -> Self {
-        Self { endpoint: Arc::clone(endpoint), inner: Mutex::default() }
+    pub(super) fn new(endpoint: &Arc<str>, keep: bool) -> Self {
+        Self { endpoint: Arc::clone(endpoint), keep, inner: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -106,15 +116,16 @@ impl Decisions {
     }
 
     /// Queues a decision. Dropping the returned future cancels it.
-    pub(super) fn decide(self: &Arc<Self>, request: Request, deadline: Deadline) -> Result<Decided, Failure> {
+    pub(super) fn decide(self: &Arc<Self>, request: Request, deadline: Deadline) -> Result<Decided, Box<Failure>> {
         let mut inner = self.lock();
         if inner.phase != Phase::Open {
             let error = CallError::ConnectionLost { endpoint: Arc::clone(&self.endpoint), reason: "the stream has ended".into() };
-            return Err(Failure::Unseen(request, error));
+            return Err(Failure::unseen(request, error));
         }
         let length = request.message().len();
         if inner.queued_bytes > 0 && inner.queued_bytes + length > QUEUE_LIMIT {
-            return Err(CallError::Overloaded { endpoint: Arc::clone(&self.endpoint), waiting: inner.queued_bytes }.into());
+            let error = CallError::Overloaded { endpoint: Arc::clone(&self.endpoint), waiting: inner.queued_bytes };
+            return Err(Failure::unseen(request, error));
         }
         let id = inner.push(request, deadline.instant());
         Ok(Decided { decisions: Arc::clone(self), id, done: false })
@@ -135,7 +146,7 @@ impl Decisions {
     }
 
     /// The stream is no more: ends what is left as `failure` says.
-    fn end(&self, failure: impl Fn(Left) -> Failure) {
+    fn end(&self, failure: impl Fn(Left) -> Box<Failure>) {
         let mut inner = self.lock();
         inner.phase = Phase::Ended;
         for waiting in inner.waiting.values_mut() {
@@ -149,9 +160,9 @@ impl Decisions {
     pub(super) fn lose(&self, reason: &str, unseen: bool) {
         let error = CallError::ConnectionLost { endpoint: Arc::clone(&self.endpoint), reason: reason.into() };
         self.end(|left| match left {
-            Left::Queued(request) => Failure::Unseen(request, error.clone()),
-            Left::Sent(Some(request)) if unseen => Failure::Unseen(request, error.clone()),
-            Left::Sent(_) => Failure::Final(error.clone()),
+            Left::Queued(request) => Failure::unseen(request, error.clone()),
+            Left::Sent(Some(request)) if unseen => Failure::unseen(request, error.clone()),
+            Left::Sent(request) => Failure::seen(request, error.clone()),
         });
     }
 
@@ -159,16 +170,16 @@ impl Decisions {
     pub(super) fn refuse(&self, status: &Status) {
         let error = CallError::from_status(&self.endpoint, status.code(), status.message());
         self.end(|left| match left {
-            Left::Queued(request) => Failure::Unseen(request, error.clone()),
-            Left::Sent(Some(request)) if status.code() == Code::Unimplemented => Failure::Unseen(request, error.clone()),
-            Left::Sent(_) => Failure::Final(error.clone()),
+            Left::Queued(request) => Failure::unseen(request, error.clone()),
+            Left::Sent(Some(request)) if status.code() == Code::Unimplemented => Failure::unseen(request, error.clone()),
+            Left::Sent(request) => Failure::seen(request, error.clone()),
         });
     }
 
     /// Moves items to `out` until those are `room` bytes or nothing is left; `waker` is kept for when more comes.
     pub(super) fn fill(&self, out: &mut Items, room: usize, now: Instant, waker: &Waker) -> Filled {
         let mut inner = self.lock();
-        inner.write_to(out, room, now);
+        inner.write_to(out, room, now, self.keep);
         // Also if there is more: a decision that comes may have an earlier deadline than all that wait.
         if !inner.link.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
             inner.link = Some(waker.clone());
@@ -185,7 +196,7 @@ impl Decisions {
         let mut inner = self.lock();
         while let Some(item) = messages.next()? {
             match Answer::decode(&item) {
-                Ok(answer) => inner.answer(&self.endpoint, answer),
+                Ok(answer) => inner.answer(&self.endpoint, answer, self.keep),
                 Err(error) => UnknownAnswer { endpoint: &self.endpoint, problem: &error }.record(),
             }
         }
@@ -230,7 +241,7 @@ impl Inner {
         id
     }
 
-    fn write_to(&mut self, out: &mut Items, room: usize, now: Instant) {
+    fn write_to(&mut self, out: &mut Items, room: usize, now: Instant, keep: bool) {
         while out.len() < room
             && let Some(id) = self.cancels.pop()
         {
@@ -248,15 +259,15 @@ impl Inner {
             out.decision(id, deadline.saturating_duration_since(now), &request);
             self.queued -= 1;
             self.queued_bytes -= request.message().len();
-            if !self.taken {
+            if keep || !self.taken {
                 waiting.state = State::Sent { request: Some(request) };
             }
         }
     }
 
-    /// From now on requests are not kept once they are sent.
-    fn take(&mut self) {
-        if std::mem::replace(&mut self.taken, true) {
+    /// From now on requests need not be kept in case that the service does not have the method.
+    fn take(&mut self, keep: bool) {
+        if std::mem::replace(&mut self.taken, true) || keep {
             return;
         }
         for waiting in self.waiting.values_mut() {
@@ -266,17 +277,22 @@ impl Inner {
         }
     }
 
-    fn answer(&mut self, endpoint: &Arc<str>, Answer { id, result }: Answer) {
+    fn answer(&mut self, endpoint: &Arc<str>, Answer { id, result }: Answer, keep: bool) {
         if !(1..=self.last_id).contains(&id) {
             return UnknownAnswer { endpoint, problem: &format_args!("the id {id} was never used") }.record();
         }
-        self.take();
+        self.take(keep);
         let Some(waiting @ Waiting { state: State::Sent { .. }, .. }) = self.waiting.get_mut(&id) else {
             return LateAnswer.record();
         };
-        waiting.finish_with(|_| match result {
+        waiting.finish_with(|left| match result {
             AnswerResult::Response(response) => Ok(response),
-            AnswerResult::Error(code, message) => Err(CallError::from_status(endpoint, code, &message).into()),
+            AnswerResult::Error(code, message, delay) => Err(Box::new(Failure {
+                error: CallError::from_status(endpoint, code, &message),
+                request: left.into_request(),
+                unseen: false,
+                pushback: delay.map(Pushback::After),
+            })),
             AnswerResult::Invalid(problem) => {
                 Err(CallError::InvalidAnswer { endpoint: Arc::clone(endpoint), problem: problem.to_owned() }.into())
             }
@@ -309,7 +325,7 @@ impl Inner {
 
 impl Waiting {
     /// Ends it, unless it has ended.
-    fn finish_with(&mut self, result: impl FnOnce(Left) -> Result<Bytes, Failure>) {
+    fn finish_with(&mut self, result: impl FnOnce(Left) -> Result<Bytes, Box<Failure>>) {
         let left = match std::mem::replace(&mut self.state, State::Sent { request: None }) {
             State::Queued { request, .. } => Left::Queued(request),
             State::Sent { request } => Left::Sent(request),
@@ -334,7 +350,7 @@ pub(super) struct Decided {
 }
 
 impl Future for Decided {
-    type Output = Result<Bytes, Failure>;
+    type Output = Result<Bytes, Box<Failure>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;

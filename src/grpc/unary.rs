@@ -7,24 +7,24 @@ use bytes::Bytes;
 use h2::RecvStream;
 use tonic::Code;
 
+use super::channel::Target;
 use super::connect::Sender;
-use super::endpoint::Endpoint;
 use super::error::{CallError, Failure, was_refused};
 use super::framing::Messages;
 use super::request::{Request, grpc_timeout, head, insert_trace};
-use super::response::{check_head, status};
+use super::response::{Ended, check_head, ended};
 use super::silence::Silence;
 use crate::deadline::Deadline;
 
 /// Calls `Decide`. At the deadline, or when the returned future is dropped, the call is cancelled.
 pub(super) async fn call(
-    endpoint: &Endpoint,
+    target: &Target,
     sender: Sender,
     unanswered: Unanswered<'_>,
     request: Request,
     deadline: Deadline,
-) -> Result<Bytes, Failure> {
-    let attempt = attempt(endpoint, sender, unanswered, request, deadline);
+) -> Result<Bytes, Box<Failure>> {
+    let attempt = attempt(target, sender, unanswered, request, deadline);
     match tokio::time::timeout_at(deadline.instant().into(), attempt).await {
         Ok(result) => result,
         Err(_) => Err(CallError::Timeout.into()),
@@ -32,20 +32,21 @@ pub(super) async fn call(
 }
 
 async fn attempt(
-    endpoint: &Endpoint,
+    target: &Target,
     sender: Sender,
     mut unanswered: Unanswered<'_>,
     request: Request,
     deadline: Deadline,
-) -> Result<Bytes, Failure> {
-    let name = &endpoint.name;
+) -> Result<Bytes, Box<Failure>> {
+    let name = &target.name;
     let (framed, trace) = request.into_parts();
     let framed = Bytes::from(framed);
-    let unseen = |error: &h2::Error| {
-        Failure::Unseen(Request::from_parts(framed.clone().into(), trace.clone()), CallError::lost(name, error))
+    let again = || Request::from_parts(framed.clone().into(), trace.clone());
+    let unseen = |error: &h2::Error| Failure::unseen(again(), CallError::lost(name, error));
+    let failed = |error: h2::Error| {
+        if was_refused(&error) { unseen(&error) } else { Failure::seen(Some(again()), CallError::lost(name, &error)) }
     };
-    let failed = |error: h2::Error| if was_refused(&error) { unseen(&error) } else { CallError::lost(name, &error).into() };
-    let mut head = head(&endpoint.decide, &endpoint.headers);
+    let mut head = head(&target.decide, &target.headers);
     // gRPC's own deadline: the service can give up when nobody waits any more.
     head.headers_mut().insert("grpc-timeout", grpc_timeout(deadline.budget(Instant::now())));
     if let Some(trace) = &trace {
@@ -58,38 +59,43 @@ async fn attempt(
     body.send_data(framed.clone(), true).map_err(failed)?;
     let response = response.await.map_err(failed)?;
     unanswered.answered();
-    check_head(&response).map_err(|status| rejected(name, &status))?;
-    read(name, response.into_body()).await
+    let answer = match check_head(&response) {
+        Ok(()) => read(name, response.into_body()).await,
+        Err(ended) => Err(rejected(name, &ended)),
+    };
+    answer.map_err(|failure| Box::new(Failure { request: Some(again()), ..*failure }))
 }
 
-/// Adds a call to its connection's silence when it is dropped, unless it was answered.
+/// A call among those of its connection. Dropped, it adds to the connection's silence, unless it was answered.
 pub(super) struct Unanswered<'a> {
-    silence: Option<&'a Silence>,
+    silence: &'a Silence,
+    answered: bool,
     length: usize,
 }
 
 impl<'a> Unanswered<'a> {
     pub(super) fn new(silence: &'a Silence, request: &Request) -> Self {
-        Self { silence: Some(silence), length: request.message().len() }
+        silence.begin();
+        Self { silence, answered: false, length: request.message().len() }
     }
 
     fn answered(&mut self) {
-        if let Some(silence) = self.silence.take() {
-            silence.broken();
-        }
+        self.answered = true;
+        self.silence.broken();
     }
 }
 
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
-        if let Some(silence) = self.silence {
-            silence.lasts(self.length);
+        self.silence.end();
+        if !self.answered {
+            self.silence.lasts(self.length);
         }
     }
 }
 
 /// The only message of an answer, and its status.
-async fn read(endpoint: &Arc<str>, mut body: RecvStream) -> Result<Bytes, Failure> {
+async fn read(endpoint: &Arc<str>, mut body: RecvStream) -> Result<Bytes, Box<Failure>> {
     let invalid = |problem: String| CallError::InvalidAnswer { endpoint: Arc::clone(endpoint), problem };
     let mut messages = Messages::default();
     let mut answer = None;
@@ -102,21 +108,22 @@ async fn read(endpoint: &Arc<str>, mut body: RecvStream) -> Result<Bytes, Failur
         }
     }
     let trailers = body.trailers().await.map_err(|error| CallError::lost(endpoint, &error))?;
-    let status = status(trailers.as_ref());
-    match (status.code(), answer) {
+    let ended = ended(trailers.as_ref());
+    match (ended.status.code(), answer) {
         (Code::Ok, Some(answer)) => Ok(answer),
         (Code::Ok, None) => {
             Err(invalid(messages.finish().map_or_else(|error| error.to_string(), |()| NO_MESSAGE.to_owned())).into())
         }
-        _ => Err(rejected(endpoint, &status)),
+        _ => Err(rejected(endpoint, &ended)),
     }
 }
 
 const NO_MESSAGE: &str = "OK without a message";
 
-fn rejected(endpoint: &Arc<str>, status: &tonic::Status) -> Failure {
-    match status.code() {
-        Code::Ok => CallError::InvalidAnswer { endpoint: Arc::clone(endpoint), problem: NO_MESSAGE.to_owned() }.into(),
-        code => CallError::from_status(endpoint, code, status.message()).into(),
-    }
+fn rejected(endpoint: &Arc<str>, ended: &Ended) -> Box<Failure> {
+    let error = match ended.status.code() {
+        Code::Ok => CallError::InvalidAnswer { endpoint: Arc::clone(endpoint), problem: NO_MESSAGE.to_owned() },
+        code => CallError::from_status(endpoint, code, ended.status.message()),
+    };
+    Box::new(Failure { error, request: None, unseen: false, pushback: ended.pushback })
 }

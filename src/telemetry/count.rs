@@ -53,6 +53,12 @@ counts! {
     Unrouted => "unrouted",
     /// Decisions that ended in the `internal` fallback.
     Internal => "internal",
+    /// Decisions sent once more because an attempt failed.
+    Retries => "retries",
+    /// Decisions sent to a second endpoint because the first was slow.
+    Hedges => "hedges",
+    /// Endpoints left out by a worker because they failed.
+    Ejections => "ejections",
     /// Answers on a stream to decisions that had ended: late, or repeated.
     LateAnswers => "late_answers",
     /// Answers on a stream with an id that was never used, or with none that can be read.

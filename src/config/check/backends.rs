@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Findings;
 use super::address::{is_host_port, socket_path};
+use super::{Findings, resilience};
 use crate::config::limits;
 use crate::config::model::{BackendConfig, EndpointConfig};
 use crate::config::path::Path;
@@ -28,6 +28,20 @@ fn backend(name: &str, raw: &raw::Backend, path: &Path, findings: &mut Findings)
             &limits::CONNECT_TIMEOUT,
         ),
         protocol: raw.protocol.unwrap_or_default(),
+        max_in_flight: raw.max_in_flight.unwrap_or(limits::BACKEND_IN_FLIGHT.fallback()),
+        adaptive_limit: raw
+            .adaptive_limit
+            .as_ref()
+            .map(|raw| resilience::adaptive_limit(raw, &path.key("adaptive_limit"), findings)),
+        max_connections: raw.max_connections.unwrap_or(limits::ENDPOINT_CONNECTIONS.fallback()),
+        retry: resilience::retry(raw.retry.as_ref()),
+        hedging: resilience::hedging(raw, path, findings),
+        retry_budget: resilience::budget(raw.retry_budget.as_ref(), &path.key("retry_budget"), findings),
+        outlier_detection: resilience::outlier_detection(
+            raw.outlier_detection.as_ref(),
+            &path.key("outlier_detection"),
+            findings,
+        ),
         metadata: metadata(raw.metadata.as_ref(), &path.key("metadata"), findings),
     }
 }

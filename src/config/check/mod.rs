@@ -8,6 +8,7 @@ mod address;
 mod backends;
 mod base64;
 mod listeners;
+mod resilience;
 mod routes;
 
 use std::num::NonZeroUsize;

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::{BACKEND, EVERYTHING, read};
-use crate::config::{Bind, Cause, Config, EndpointConfig, LogFormat, LogLevel, OnFailure, Overrides, Protocol};
+use crate::config::{
+    AdaptiveLimitConfig, Bind, BudgetConfig, Cause, Config, EndpointConfig, HedgingConfig, HedgingDelay, LogFormat, LogLevel,
+    OnFailure, OutlierConfig, Overrides, Protocol, RetryConfig, StatusCode, SuccessRateConfig,
+};
 use crate::spop::{Action, TypedData};
 
 /// Fallback actions as text, in order.
@@ -48,6 +51,25 @@ fn every_key_arrives() {
     assert_eq!(decisions.connect_timeout, Duration::from_millis(250));
     assert_eq!((decisions.protocol, waf.protocol), (Protocol::Decide, Protocol::Auto));
     assert_eq!(decisions.metadata.len(), 2);
+    assert_eq!((decisions.max_in_flight, decisions.max_connections), (500, 2));
+    assert_eq!(decisions.adaptive_limit, Some(AdaptiveLimitConfig { min: 5, tolerance: 200 }));
+    let retryable_status_codes = vec![StatusCode::Unavailable, StatusCode::Aborted];
+    assert_eq!(decisions.retry, RetryConfig { max_attempts: 2, retryable_status_codes });
+    let delay = HedgingDelay::Fixed(Duration::from_millis(10));
+    assert_eq!(decisions.hedging, Some(HedgingConfig { max_attempts: 3, delay }));
+    assert_eq!(decisions.retry_budget, BudgetConfig { percent: 10, min_per_second: 3 });
+    let success_rate = Some(SuccessRateConfig { stdev_factor: 1500, minimum_hosts: 3, request_volume: 50 });
+    let outliers = OutlierConfig {
+        consecutive_failures: Some(7),
+        interval: Duration::from_secs(5),
+        base_ejection_time: Duration::from_secs(2),
+        max_ejection_time: Duration::from_secs(30),
+        max_ejection_percent: 30,
+        success_rate,
+    };
+    assert_eq!(decisions.outlier_detection, outliers);
+    assert_eq!((waf.retry.max_attempts, waf.hedging, waf.adaptive_limit), (3, None, None));
+    assert_eq!((waf.max_in_flight, waf.outlier_detection.consecutive_failures), (16_384, Some(5)));
 
     let [checks, rest] = config.routes.as_slice() else { panic!("{:?}", config.routes) };
     assert_eq!((&*checks.name, &*rest.name), ("checks", "waf-*"));
@@ -177,4 +199,18 @@ fn flags_win_over_the_file() {
     assert_eq!(listener.bind, Bind::Tcp("127.0.0.1:0".to_owned()));
     assert_eq!((config.log.level, config.log.format), (LogLevel::Error, LogFormat::Text));
     assert_eq!((config.drain.delay, config.drain.grace_period), (Duration::from_secs(1), Duration::from_millis(1_500)));
+}
+
+#[test]
+fn hedging_waits_for_the_95th_percentile_unless_told_otherwise() {
+    let (config, _) = read("backends: {a: {endpoints: ['http://a:1'], idempotent: true, hedging: {}, adaptive_limit: {}}}");
+    let backend = &config.backends[0];
+    assert_eq!(backend.hedging, Some(HedgingConfig { max_attempts: 2, delay: HedgingDelay::P95 }));
+    assert_eq!(backend.adaptive_limit, Some(AdaptiveLimitConfig { min: 20, tolerance: 150 }));
+}
+
+#[test]
+fn failures_in_a_row_need_not_matter() {
+    let (config, _) = read("backends: {a: {endpoints: ['http://a:1'], outlier_detection: {consecutive_failures: 0}}}");
+    assert_eq!(config.backends[0].outlier_detection.consecutive_failures, None);
 }

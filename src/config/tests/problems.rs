@@ -339,3 +339,26 @@ fn flags_are_named() {
     ];
     assert_eq!(error.lines().collect::<Vec<_>>(), expected);
 }
+
+#[test]
+fn hedging_asks_twice_so_that_must_be_harmless() {
+    let expected = "backends.a.hedging: found hedging, expected it only beside idempotent: true, since it asks twice for one decision";
+    assert_eq!(problems("backends: {a: {endpoints: ['http://a:1'], hedging: {}}}"), [expected]);
+}
+
+#[test]
+fn shares_are_written_in_percent() {
+    let text = "backends: {a: {endpoints: ['http://a:1'], retry_budget: {percent: 20}, outlier_detection: {max_ejection_percent: 101%}}}";
+    let expected = [
+        "backends.a.outlier_detection.max_ejection_percent: found 101%, expected 0% to 100%",
+        "backends.a.retry_budget.percent: found 20 without a unit, expected 0% to 100%",
+    ];
+    assert_eq!(problems(text), expected);
+}
+
+#[test]
+fn only_statuses_that_leave_time_can_be_tried_again() {
+    let text = "backends: {a: {endpoints: ['http://a:1'], retry: {retryable_status_codes: [DEADLINE_EXCEEDED]}}}";
+    let found = problems(text);
+    assert!(found[0].starts_with("backends.a.retry.retryable_status_codes[0]: found DEADLINE_EXCEEDED, expected"), "{found:?}");
+}

@@ -1,8 +1,10 @@
 //! Happenings on the gRPC side.
 
+use std::time::Duration;
+
 use tracing::{info, warn};
 
-use crate::config::Cause;
+use crate::config::{Cause, format_duration};
 use crate::telemetry::Count;
 use crate::telemetry::throttle::Throttle;
 
@@ -60,6 +62,46 @@ impl EndpointDown<'_> {
     pub(crate) fn record(&self) {
         let Self { backend, endpoint, error } = *self;
         warn!(backend, endpoint, error = %error, "endpoint not connected, trying on");
+    }
+}
+
+/// A decision was sent again.
+pub(crate) struct Retried {
+    /// Not because an attempt failed, but because it was slow.
+    pub(crate) hedge: bool,
+}
+
+impl Retried {
+    pub(crate) fn record(&self) {
+        if self.hedge { Count::Hedges } else { Count::Retries }.increment();
+    }
+}
+
+/// A worker leaves an endpoint out.
+pub(crate) struct EndpointEjected<'a> {
+    pub(crate) backend: &'a str,
+    pub(crate) endpoint: &'a str,
+    pub(crate) reason: &'a str,
+    pub(crate) time: Duration,
+}
+
+impl EndpointEjected<'_> {
+    pub(crate) fn record(&self) {
+        Count::Ejections.increment();
+        let Self { backend, endpoint, reason, time } = *self;
+        warn!(backend, endpoint, reason, time = format_duration(time), "endpoint ejected");
+    }
+}
+
+/// An endpoint that was left out answers again.
+pub(crate) struct EndpointBack<'a> {
+    pub(crate) backend: &'a str,
+    pub(crate) endpoint: &'a str,
+}
+
+impl EndpointBack<'_> {
+    pub(crate) fn record(&self) {
+        info!(backend = self.backend, endpoint = self.endpoint, "endpoint answers again");
     }
 }
 

@@ -5,5 +5,7 @@ mod decision;
 mod spop;
 
 #[cfg(feature = "bridge")]
-pub(crate) use decision::{DecisionFailed, EndpointDown, EndpointUp, LateAnswer, StreamRefused, UnknownAnswer};
+pub(crate) use decision::{
+    DecisionFailed, EndpointBack, EndpointDown, EndpointEjected, EndpointUp, LateAnswer, Retried, StreamRefused, UnknownAnswer,
+};
 pub(crate) use spop::*;

@@ -1,0 +1,305 @@
+//! One worker's connection to an endpoint, and the task that keeps it.
+//!
+//! ```text
+//!      ┌────────────lost, going away (calls)─────────────┐
+//!      ▼                                                 │
+//! Connecting ──connected──▶ Ready ──going away (stream)──▶ Leaving ──replaced──▶ Ready
+//!      └──not──▶ Failed ──(backoff)──connected──▶ Ready
+//! ```
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use http::{HeaderMap, Uri};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use super::backend::Backend;
+use super::connect::Sender;
+use super::error::{chain, describe};
+use super::link::{Event, Link, Stream};
+use super::log::Log;
+use super::members::Address;
+use super::request;
+use super::silence::Silence;
+use super::stream::Decisions;
+use crate::config::Protocol;
+
+/// Between attempts to connect: doubled from the one to the other. A service next door that restarts is found again within a
+/// second, and a dead one costs a worker one attempt a second.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// A connection that broke sooner than this counts as failed to connect: what accepts and hangs up must not make us spin.
+const STABLE_AFTER: Duration = Duration::from_secs(1);
+/// How long a stream whose connection is going away is used while no other can be had. A service that is stopping waits for it to end.
+const LEAVE: Duration = Duration::from_secs(5);
+/// How long a service may take to end a stream when the bridge itself stops.
+const GOODBYE: Duration = Duration::from_millis(200);
+/// Before it is tried again after a panic.
+const AFTER_PANIC: Duration = Duration::from_secs(1);
+/// How long a connection that is left may take for what has begun on it: longer than any decision may take.
+const DRAIN: Duration = Duration::from_secs(61);
+
+/// What all connections to an endpoint have in common.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) name: Arc<str>,
+    pub(super) address: Address,
+    pub(super) decide: Uri,
+    pub(super) decide_stream: Uri,
+    pub(super) headers: HeaderMap,
+    /// Requests may be sent again after a service has seen them.
+    pub(super) may_retry: bool,
+    backend: Arc<Backend>,
+}
+
+impl Target {
+    pub(super) fn new(address: &Address, backend: &Arc<Backend>) -> Self {
+        let method = |path| backend.connector.method(address, path);
+        Self {
+            name: address.to_string().into(),
+            address: address.clone(),
+            decide: method("/spopbridge.v1.DecisionService/Decide"),
+            decide_stream: method("/spopbridge.v1.DecisionService/DecideStream"),
+            headers: request::headers(&backend.config),
+            may_retry: backend.config.retry.max_attempts > 1 || backend.config.hedging.is_some(),
+            backend: Arc::clone(backend),
+        }
+    }
+}
+
+/// See the drawing above.
+#[derive(Debug)]
+pub(super) struct Channel {
+    target: Arc<Target>,
+    state: Mutex<State>,
+    retired: watch::Sender<bool>,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    Connecting,
+    Ready(Carrier),
+    /// Going away: only if no other endpoint is ready.
+    Leaving(Carrier),
+    Failed(Arc<str>),
+}
+
+/// What carries decisions to an endpoint.
+#[derive(Clone, Debug)]
+pub(super) enum Carrier {
+    Stream(Arc<Decisions>),
+    Calls(Sender, Arc<Silence>),
+}
+
+impl Carrier {
+    /// Whether it takes decisions. It may be over before the task that keeps it has had its turn.
+    pub(super) fn is_open(&self) -> bool {
+        match self {
+            Self::Stream(decisions) => decisions.is_open(),
+            Self::Calls(_, silence) if silence.is_too_long() => false,
+            Self::Calls(sender, _) => {
+                let mut cx = Context::from_waker(Waker::noop());
+                !matches!(sender.clone().poll_ready(&mut cx), Poll::Ready(Err(_)))
+            }
+        }
+    }
+}
+
+impl Channel {
+    pub(super) fn new(target: &Arc<Target>) -> Self {
+        Self { target: Arc::clone(target), state: Mutex::new(State::Connecting), retired: watch::Sender::new(false) }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes no more decisions, and is closed when those that are under way have ended.
+    pub(super) fn retire(&self) {
+        self.retired.send_replace(true);
+    }
+
+    /// Says that it cannot be called, and why.
+    fn fail(&self, changed: &Notify, log: &mut Log, reason: &str) {
+        log.failed(&self.target.name, reason);
+        *self.state() = State::Failed(reason.into());
+        changed.notify_waiters();
+        // Perhaps it is no longer where it was.
+        self.target.backend.wanted.notify_one();
+    }
+
+    /// Keeps it connected until it is retired or told to `stop`. `changed` is told of every new state.
+    pub(super) async fn keep(&self, changed: &Notify, mut log: Log, mut stop: watch::Receiver<bool>) {
+        loop {
+            let run = AssertUnwindSafe(self.run(changed, &mut log, &mut stop));
+            if run.catch_unwind().await.is_ok() {
+                return;
+            }
+            // A bug, here or below. Decisions must not wait for a channel that nobody keeps.
+            self.fail(changed, &mut log, "internal error, please report it");
+            tokio::time::sleep(AFTER_PANIC).await;
+        }
+    }
+
+    async fn run(&self, changed: &Notify, log: &mut Log, stop: &mut watch::Receiver<bool>) {
+        let mut link = None;
+        let mut retired = self.retired.subscribe();
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => {}
+            _ = retired.wait_for(|retired| *retired) => {}
+            () = self.keep_connected(&mut link, changed, log) => {}
+        }
+        // Also because a sender in it would keep a connection open.
+        *self.state() = State::Failed("no longer one of the backend's endpoints".into());
+        changed.notify_waiters();
+        let Some((link, carrier)) = link else { return };
+        // A stream that ends in order is no error in the service's log.
+        if let Carrier::Stream(decisions) = carrier {
+            decisions.close();
+        }
+        let hurry = async {
+            let _ = stop.wait_for(|stop| *stop).await;
+            tokio::time::sleep(GOODBYE).await;
+        };
+        tokio::select! {
+            _ = tokio::time::timeout(DRAIN, link.drain()) => {}
+            () = hurry => {}
+        }
+    }
+
+    async fn keep_connected(&self, current: &mut Option<(Link, Carrier)>, changed: &Notify, log: &mut Log) {
+        let set = |state| {
+            *self.state() = state;
+            changed.notify_waiters();
+        };
+        let mut backoff = BACKOFF.0;
+        // Connections that were left, with what has begun on them.
+        let mut left = JoinSet::new();
+        let mut leaving = Leaving::default();
+        loop {
+            while left.try_join_next().is_some() {}
+            let reason = match self.link().await {
+                Ok((link, carrier)) => {
+                    set(State::Ready(carrier.clone()));
+                    leaving.end();
+                    log.connected(&self.target.name);
+                    let (link, carrier) = current.insert((link, carrier));
+                    let (end, stable) = self.serve(link, carrier, &set, log).await;
+                    if stable {
+                        backoff = BACKOFF.0;
+                    }
+                    let Some((link, carrier)) = current.take() else { return };
+                    match end {
+                        End::GoingAway => {
+                            left.spawn(tokio::time::timeout(DRAIN, link.drain()));
+                            match carrier {
+                                Carrier::Stream(decisions) if decisions.is_open() => {
+                                    set(State::Leaving(Carrier::Stream(Arc::clone(&decisions))));
+                                    leaving.begin(decisions);
+                                }
+                                _ => set(State::Connecting),
+                            }
+                            if !stable {
+                                tokio::time::sleep(jittered(backoff)).await;
+                                backoff = (backoff * 2).min(BACKOFF.1);
+                            }
+                            continue;
+                        }
+                        // Its end is no failure.
+                        End::Lost(_) if stable => {
+                            set(State::Connecting);
+                            continue;
+                        }
+                        End::Lost(reason) => reason,
+                    }
+                }
+                Err(reason) => reason,
+            };
+            if !leaving.is_of_use() {
+                leaving.end();
+                self.fail(changed, log, &reason);
+            }
+            tokio::time::sleep(jittered(backoff)).await;
+            backoff = (backoff * 2).min(BACKOFF.1);
+        }
+    }
+
+    /// Connects and opens the stream, if there is to be one.
+    async fn link(&self) -> Result<(Link, Carrier), String> {
+        let (mut sender, connection, allowance) =
+            self.target.backend.connector.connect(&self.target.address).await.map_err(|error| chain(&error))?;
+        if self.target.backend.config.protocol == Protocol::Decide {
+            let link = Link::new(connection, sender.clone(), allowance, None);
+            let silence = Arc::clone(link.silence());
+            return Ok((link, Carrier::Calls(sender, silence)));
+        }
+        let stream = Stream::open(&mut sender, &self.target).map_err(|error| chain(&error))?;
+        let decisions = Arc::clone(stream.decisions());
+        Ok((Link::new(connection, sender, allowance, Some(stream)), Carrier::Stream(decisions)))
+    }
+
+    /// Drives a link until it is to be left, and says whether it was good for long enough.
+    async fn serve(&self, link: &mut Link, carrier: &mut Carrier, set: &impl Fn(State), log: &mut Log) -> (End, bool) {
+        let stable = tokio::time::sleep(STABLE_AFTER);
+        let mut stable = std::pin::pin!(stable);
+        let mut is_stable = false;
+        loop {
+            let event = tokio::select! {
+                biased;
+                event = link.event() => event,
+                () = &mut stable, if !is_stable => {
+                    is_stable = true;
+                    log.stable(&self.target.name);
+                    continue;
+                }
+            };
+            let end = match event {
+                Event::Refused(status, Some(sender)) if self.target.backend.config.protocol == Protocol::Auto => {
+                    log.refused(&self.target.name, &status);
+                    *carrier = Carrier::Calls(sender, Arc::clone(link.silence()));
+                    set(State::Ready(carrier.clone()));
+                    continue;
+                }
+                Event::Refused(status, _) => End::Lost(format!("DecideStream was refused with {}", describe(&status))),
+                Event::GoingAway => End::GoingAway,
+                Event::Ended(reason) => End::Lost(reason),
+            };
+            return (end, is_stable);
+        }
+    }
+}
+
+/// The stream of a connection that is going away. It is used until there is another, or for as long as it is polite.
+#[derive(Default)]
+struct Leaving(Option<(Arc<Decisions>, Instant)>);
+
+impl Leaving {
+    fn begin(&mut self, decisions: Arc<Decisions>) {
+        self.0 = Some((decisions, Instant::now()));
+    }
+
+    fn is_of_use(&self) -> bool {
+        self.0.as_ref().is_some_and(|(decisions, since)| decisions.is_open() && since.elapsed() < LEAVE)
+    }
+
+    fn end(&mut self) {
+        if let Some((decisions, _)) = self.0.take() {
+            decisions.close();
+        }
+    }
+}
+
+/// Why a link is left.
+enum End {
+    GoingAway,
+    Lost(String),
+}
+
+/// Half to all of `backoff`, so that many workers and bridges do not come at once.
+pub(super) fn jittered(backoff: Duration) -> Duration {
+    backoff.mul_f64(0.5 + fastrand::f64() / 2.0)
+}

@@ -1,0 +1,99 @@
+//! Hedging (gRFC A6): when an endpoint is slow to answer, a second one is asked as well, and the first answer counts. What comes too late is cancelled.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+
+use super::choice::Picked;
+use super::error::{CallError, Failure, Pushback};
+use super::pool::{Pool, Tried};
+use super::request::Request;
+use crate::config::{HedgingConfig, HedgingDelay};
+use crate::deadline::Deadline;
+use crate::telemetry::event::Retried;
+
+impl Pool {
+    /// Asks endpoint after endpoint until one has answered.
+    pub(super) async fn hedged(&self, hedging: HedgingConfig, request: Request, deadline: Deadline) -> Result<Bytes, CallError> {
+        let first = self.endpoints.pick(deadline, &[]).await?;
+        let mut tried = Tried::from_iter([Arc::clone(&first.endpoint)]);
+        let mut running = FuturesUnordered::new();
+        running.push(self.hedge(first, request.clone(), deadline));
+        let delay = match hedging.delay {
+            HedgingDelay::Fixed(delay) => Some(delay),
+            HedgingDelay::P95 => self.latency.as_ref().and_then(super::latency::Latency::p95),
+        };
+        // Without a delay there is only another attempt when one has failed.
+        let timer = tokio::time::sleep(delay.unwrap_or_default());
+        let mut timer = std::pin::pin!(timer);
+        let mut left = hedging.max_attempts - 1;
+        let mut is_timed = delay.is_some();
+        let mut reason = None;
+        loop {
+            tokio::select! {
+                biased;
+                Some(result) = running.next(), if !running.is_empty() => {
+                    let failure = match result {
+                        Ok(response) => return Ok(response),
+                        Err(failure) => failure,
+                    };
+                    if !failure.unseen && !self.is_retryable(&failure) {
+                        // The service's own word, or no time left. Others may still say more.
+                        if running.is_empty() || matches!(failure.error, CallError::Status { .. }) {
+                            return Err(failure.error);
+                        }
+                    }
+                    match failure.pushback {
+                        Some(Pushback::Never) => left = 0,
+                        Some(Pushback::After(delay)) => {
+                            timer.as_mut().reset(tokio::time::Instant::now() + delay);
+                            is_timed = true;
+                        }
+                        None => {
+                            timer.as_mut().reset(tokio::time::Instant::now());
+                            is_timed = true;
+                        }
+                    }
+                    reason.get_or_insert(failure.error);
+                    if running.is_empty() && left == 0 {
+                        return Err(reason.unwrap_or(CallError::Timeout));
+                    }
+                }
+                () = &mut timer, if is_timed && left > 0 => {
+                    left -= 1;
+                    if let Some(delay) = delay {
+                        timer.as_mut().reset(tokio::time::Instant::now() + delay);
+                    } else {
+                        is_timed = false;
+                    }
+                    if let Some(next) = self.another(&tried) {
+                        tried.push(Arc::clone(&next.endpoint));
+                        running.push(self.hedge(next, request.clone(), deadline));
+                    } else {
+                        left = 0;
+                    }
+                    if running.is_empty() {
+                        return Err(reason.unwrap_or(CallError::Timeout));
+                    }
+                }
+            }
+        }
+    }
+
+    /// An endpoint that has not been asked, if there is one to be had at once and the budget allows it.
+    fn another(&self, tried: &Tried) -> Option<Picked<'_>> {
+        let now = Instant::now();
+        let picked = self.endpoints.pick_now(now, tried).ok().flatten().filter(|picked| !picked.is_among(tried))?;
+        self.budget.withdraw(now).then(|| {
+            Retried { hedge: true }.record();
+            picked
+        })
+    }
+
+    async fn hedge(&self, mut picked: Picked<'_>, request: Request, deadline: Deadline) -> Result<Bytes, Box<Failure>> {
+        self.attempt(&mut picked, request, deadline).await
+    }
+}

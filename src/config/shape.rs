@@ -194,6 +194,9 @@ fn known_key(key: &str, schema: &Value) -> String {
 
 /// A value without meaning of a type that the schema allows.
 fn neutral(schema: &Value) -> Value {
+    if let Some(choice) = choices(schema).next() {
+        return choice.into();
+    }
     match types(schema).next() {
         Some("boolean") => Value::Bool(false),
         Some("integer") => 0.into(),

@@ -123,7 +123,7 @@ impl Endpoints {
     }
 
     fn begin(&self, now: Instant, endpoint: &Arc<Endpoint>, carrier: Carrier) -> Picked<'_> {
-        endpoint.load.begin();
+        endpoint.load.begin(now);
         endpoint.outlier.begin(now);
         Picked { endpoints: self, endpoint: Arc::clone(endpoint), carrier, begun: now, ended: false }
     }
@@ -191,7 +191,7 @@ impl Drop for Picked<'_> {
             let now = Instant::now();
             let waited = now.saturating_duration_since(self.begun);
             if waited > self.endpoint.load.expected(now) {
-                self.endpoint.load.observe(now, waited);
+                self.endpoint.load.raise(now, waited);
             }
             self.endpoints.record(now, &self.endpoint, None);
         }

@@ -1,7 +1,7 @@
 //! How loaded an endpoint is, as the choice between two sees it: what a decision takes there, times the decisions under way.
 //!
 //! The first is a peak EWMA: it jumps to the slowest answer at once and comes down slowly, so that an endpoint that begins to stall loses its
-//! share with the first slow answer. A failure counts as a slow answer, since nothing is quicker than failing (load-biaser of linkerd2-proxy).
+//! share with the first slow answer. One that answers nothing at all while it has something to answer counts as that slow already. A failure counts as a slow answer, since nothing is quicker than failing (load-biaser of linkerd2-proxy).
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -23,29 +23,42 @@ pub(super) struct Load {
     latency: AtomicU64,
     /// When that was updated, in nanoseconds since `start`.
     updated: AtomicU64,
+    /// Since when it has answered nothing, though it has something to answer; in the same.
+    silent: AtomicU64,
     start: Instant,
 }
 
 impl Load {
     /// Of an endpoint that is expected to answer within `latency`.
     pub(super) fn new(now: Instant, latency: Duration) -> Self {
-        let latency = AtomicU64::new(nanos(latency).to_bits());
-        Self { in_flight: AtomicUsize::new(0), latency, updated: AtomicU64::new(0), start: now }
+        Self {
+            in_flight: AtomicUsize::new(0),
+            latency: AtomicU64::new(nanos(latency).to_bits()),
+            updated: AtomicU64::new(0),
+            silent: AtomicU64::new(0),
+            start: now,
+        }
     }
 
-    pub(super) fn begin(&self) {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    /// A decision is sent there.
+    pub(super) fn begin(&self, now: Instant) {
+        if self.in_flight.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.silent.store(self.since_start(now), Ordering::Relaxed);
+        }
     }
 
+    /// A decision is over, answered or not.
     pub(super) fn end(&self) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// The measure to compare endpoints by.
     pub(super) fn measure(&self, now: Instant) -> f64 {
+        let in_flight = self.in_flight.load(Ordering::Relaxed);
+        let silent = self.since_start(now).saturating_sub(self.silent.load(Ordering::Relaxed));
+        let silent = if in_flight > 0 { silent as f64 } else { 0.0 };
         // Long idle ones must still differ by what is in flight.
-        let latency = self.latency(now).max(1_000.0);
-        latency * (self.in_flight.load(Ordering::Relaxed) as f64 + 1.0)
+        self.latency(now).max(silent).max(1_000.0) * (in_flight as f64 + 1.0)
     }
 
     /// What a decision takes. Without news it sinks, so that an endpoint that was slow is tried again.
@@ -53,8 +66,14 @@ impl Load {
         Duration::from_nanos(self.latency(now) as u64)
     }
 
-    /// A decision took `latency`.
+    /// An answer came, after `latency`.
     pub(super) fn observe(&self, now: Instant, latency: Duration) {
+        self.silent.store(self.since_start(now), Ordering::Relaxed);
+        self.raise(now, latency);
+    }
+
+    /// A decision has waited for `latency` in vain.
+    pub(super) fn raise(&self, now: Instant, latency: Duration) {
         let latency = nanos(latency);
         let before = f64::from_bits(self.latency.load(Ordering::Relaxed));
         let weight = self.weight(now);
@@ -63,10 +82,10 @@ impl Load {
         self.updated.store(self.since_start(now), Ordering::Relaxed);
     }
 
-    /// A decision failed after `latency`; the service may have said for how long it wants to be left alone.
+    /// A decision failed after `latency`, with or without an answer; the service may have said for how long it wants to be left alone.
     pub(super) fn penalize(&self, now: Instant, latency: Duration, pushback: Option<Duration>) {
         let penalty = (self.expected(now) * PENALTY).min(MAX_PENALTY);
-        self.observe(now, latency.max(penalty).max(pushback.unwrap_or_default().min(MAX_PENALTY)));
+        self.raise(now, latency.max(penalty).max(pushback.unwrap_or_default().min(MAX_PENALTY)));
     }
 
     fn latency(&self, now: Instant) -> f64 {
@@ -113,12 +132,25 @@ mod tests {
         let start = Instant::now();
         let load = Load::new(start, MS);
         let idle = load.measure(start);
-        load.begin();
-        load.begin();
+        load.begin(start);
+        load.begin(start);
         assert_eq!(load.measure(start), idle * 3.0);
         load.end();
         load.end();
         assert_eq!(load.measure(start), idle);
+    }
+
+    #[test]
+    fn silence_counts_before_anything_is_known() {
+        let start = Instant::now();
+        let load = Load::new(start, MS);
+        load.begin(start + DECAY);
+        let later = start + DECAY + 30 * MS;
+        assert_eq!(load.measure(later), nanos(30 * MS) * 2.0, "since it has something to answer");
+        load.observe(later, MS);
+        assert!(load.measure(later) < nanos(3 * MS), "until it answers something");
+        load.end();
+        assert!(load.measure(later + 30 * MS) < nanos(MS), "and not without anything to answer");
     }
 
     #[test]

@@ -342,7 +342,8 @@ fn flags_are_named() {
 
 #[test]
 fn hedging_asks_twice_so_that_must_be_harmless() {
-    let expected = "backends.a.hedging: found hedging, expected it only beside idempotent: true, since it asks twice for one decision";
+    let expected =
+        "backends.a.hedging: found hedging, expected it only beside idempotent: true, since it asks twice for one decision";
     assert_eq!(problems("backends: {a: {endpoints: ['http://a:1'], hedging: {}}}"), [expected]);
 }
 

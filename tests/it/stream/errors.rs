@@ -26,7 +26,7 @@ fn assert_cause(scene: &mut Scene, what: &str, cause: &str, answer: impl Fn(&mut
 /// The contract's table, by every code that gRPC has and some that it has not.
 #[test]
 fn error_items() {
-    let mut scene = Scene::new("5s");
+    let mut scene = Scene::with("5s", "retry: { max_attempts: 1 },");
     let causes = [(4, "timeout"), (14, "unavailable"), (8, "overloaded"), (0, "invalid_response")];
     for code in (0..=16).chain([17, 99, i32::MAX, -1, i32::MIN]) {
         let cause = causes.iter().find(|(listed, _)| *listed == code).map_or("rejected", |(_, cause)| cause);

@@ -53,8 +53,14 @@ struct Scene {
 
 impl Scene {
     fn new(timeout: &str) -> Scene {
+        Scene::with(timeout, "")
+    }
+
+    /// With more keys for the backend, each followed by a comma.
+    fn with(timeout: &str, keys: &str) -> Scene {
         let server = StreamServer::start();
-        let bridge = bridge_to("auto", &[server.uri()], timeout);
+        let config = config(1, "auto", &[server.uri()], timeout);
+        let bridge = Bridge::start(&config.replace("metadata:", &format!("{keys} metadata:")));
         let stream = server.stream();
         let engine = bridge.engine();
         Scene { bridge, server, stream, engine }

@@ -93,7 +93,7 @@ impl Pool {
         })
     }
 
-    async fn hedge(&self, mut picked: Picked<'_>, request: Request, deadline: Deadline) -> Result<Bytes, Box<Failure>> {
-        self.attempt(&mut picked, request, deadline).await
+    async fn hedge<'a>(&'a self, mut picked: Picked<'a>, request: Request, deadline: Deadline) -> Result<Bytes, Box<Failure>> {
+        self.send(&mut picked, request, deadline).await
     }
 }

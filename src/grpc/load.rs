@@ -6,9 +6,9 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// The time in which an observation loses two thirds of its weight. Long enough to remember a stall between two decisions of a quiet backend, short enough
-/// to have forgotten it after some seconds.
-const DECAY: Duration = Duration::from_secs(5);
+/// The time in which an observation loses two thirds of its weight. A server that was a hundred times slower than the others for a moment has its share
+/// back after five of these; with the ten seconds of others a set of three would do with two for most of a minute.
+const DECAY: Duration = Duration::from_secs(1);
 /// What an endpoint is taken for that has answered nothing yet, when there is no other to compare it with.
 pub(super) const UNKNOWN: Duration = Duration::from_millis(1);
 /// How much slower than usual a failure counts, and at most: one costs an endpoint most of its share for some seconds, several in a row all of it.
@@ -166,5 +166,58 @@ mod tests {
         let load = Load::new(start, MS);
         load.penalize(start, MS / 10, Some(300 * MS));
         assert_eq!(load.expected(start), 300 * MS);
+    }
+
+    /// Decisions of servers that answer each after its own time, ten at a time, for ten seconds; each goes to the less loaded of two that are drawn.
+    /// Returns the share of each.
+    fn shares(servers: &[fn(Duration) -> Duration]) -> Vec<f64> {
+        let start = Instant::now();
+        let loads: Vec<_> = servers.iter().map(|_| Load::new(start, UNKNOWN)).collect();
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut counts = vec![0_u32; servers.len()];
+        let mut answers = std::collections::BinaryHeap::new();
+        let mut draw = |now: Instant, answers: &mut std::collections::BinaryHeap<_>| {
+            let first = random.usize(..loads.len());
+            let second = (first + random.usize(1..loads.len())) % loads.len();
+            let chosen = if loads[second].measure(now) < loads[first].measure(now) { second } else { first };
+            loads[chosen].begin(now);
+            counts[chosen] += 1;
+            answers.push(std::cmp::Reverse((now + servers[chosen](now - start), chosen, now)));
+        };
+        (0..10).for_each(|_| draw(start, &mut answers));
+        while let Some(std::cmp::Reverse((now, server, begun))) = answers.pop()
+            && now < start + Duration::from_secs(10)
+        {
+            loads[server].observe(now, now - begun);
+            loads[server].end();
+            draw(now, &mut answers);
+        }
+        let all: u32 = counts.iter().sum();
+        counts.iter().map(|count| f64::from(*count) / f64::from(all)).collect()
+    }
+
+    #[test]
+    fn equals_share_alike() {
+        let about_a_millisecond: fn(Duration) -> Duration =
+            |at| MS + Duration::from_nanos(u64::from(at.subsec_nanos() % 7_919) * 50);
+        let shares = shares(&[about_a_millisecond; 3]);
+        assert!(shares.iter().all(|share| (0.25..0.42).contains(share)), "{shares:?}");
+    }
+
+    #[test]
+    fn the_slow_one_gets_little_and_the_stalled_one_next_to_nothing() {
+        let shares = shares(&[|_| MS, |_| MS, |_| 50 * MS]);
+        assert!(shares[2] < 0.02, "{shares:?}");
+        // From the second second on it answers after ten.
+        let stalls = |at: Duration| if at < Duration::from_secs(1) { MS } else { Duration::from_secs(10) };
+        let shares = self::shares(&[|_| MS, |_| MS, stalls]);
+        assert!((0.02..0.06).contains(&shares[2]), "a third of a tenth of the time: {shares:?}");
+    }
+
+    #[test]
+    fn one_that_has_been_slow_gets_its_share_again() {
+        let recovers = |at: Duration| if at < Duration::from_secs(1) { 100 * MS } else { MS };
+        let shares = shares(&[|_| MS, |_| MS, recovers]);
+        assert!(shares[2] > 0.1, "{shares:?}");
     }
 }

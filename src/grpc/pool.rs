@@ -118,53 +118,82 @@ impl Pool {
             // Rare, and large: boxed, so that every other decision need not carry room for it.
             None => Box::pin(self.endpoints.pick(deadline, &[])).await?,
         };
-        match self.attempt(&mut picked, request, deadline).await {
+        match self.send(&mut picked, request, deadline).await {
             Ok(response) => Ok(response),
             Err(failure) => Box::pin(self.again(picked, failure, deadline)).await,
         }
     }
 
+    /// Retries (gRFC A6).
     async fn again(&self, mut picked: Picked<'_>, mut failure: Box<Failure>, deadline: Deadline) -> Result<Bytes, CallError> {
-        let (mut tried, mut seen, mut unseen) = (Tried::new(), 1, 0);
-        loop {
-            // Why nobody took it tells more than that nobody is left.
-            let reason = failure.error.clone();
-            let allowed = if failure.unseen {
-                unseen += 1;
-                unseen <= MAX_UNSEEN
-            } else {
-                seen += 1;
-                seen <= self.backend.config.retry.max_attempts && self.may_retry(&failure)
-            };
-            let delay = failure.delay();
-            let Some(request) = failure.request.take().filter(|_| allowed) else { return Err(reason) };
-            if !failure.unseen || matches!(reason, CallError::Overloaded { .. }) {
-                tried.push(Arc::clone(&picked.endpoint));
-            }
+        let mut tried = Tried::new();
+        for attempt in 1..self.backend.config.retry.max_attempts {
+            let Some(request) = failure.request.take().filter(|_| self.may_retry(&failure)) else { break };
+            tried.push(Arc::clone(&picked.endpoint));
+            let pushback = failure.delay().unwrap_or_default();
             drop(picked);
-            if let Some(delay) = delay
-                && !pause(delay, deadline).await
-            {
-                return Err(reason);
+            if !pause(pushback, deadline).await {
+                return Err(failure.error);
             }
-            let Ok(next) = self.endpoints.pick(deadline, &tried).await else { return Err(reason) };
+            // Why it failed tells more than that nobody is left.
+            let Ok(next) = self.endpoints.pick(deadline, &tried).await else { return Err(failure.error) };
             picked = next;
-            if picked.is_among(&tried) {
-                let backoff = RETRY_BACKOFF.saturating_mul(1 << tried.len().min(8));
-                // Nowhere else to go, and it takes no more.
-                if failure.unseen || !pause(jittered(backoff), deadline).await {
-                    return Err(reason);
+            if picked.is_among(&tried) && pushback.is_zero() {
+                // Nowhere else to go, and it needs a moment.
+                let backoff = RETRY_BACKOFF.saturating_mul(1 << attempt.min(8));
+                if !pause(jittered(backoff), deadline).await {
+                    return Err(failure.error);
                 }
             }
-            match self.attempt(&mut picked, request, deadline).await {
+            match self.send(&mut picked, request, deadline).await {
                 Ok(response) => return Ok(response),
                 Err(next) => failure = next,
             }
         }
+        Err(failure.error)
+    }
+
+    /// Sends `request` until a service has seen it: to the endpoint that was picked, or to those that are put in its place.
+    pub(super) async fn send<'a>(
+        &'a self,
+        picked: &mut Picked<'a>,
+        request: Request,
+        deadline: Deadline,
+    ) -> Result<Bytes, Box<Failure>> {
+        match self.attempt(picked, request, deadline).await {
+            Err(failure) if failure.unseen => Box::pin(self.resend(picked, failure, deadline)).await,
+            result => result,
+        }
+    }
+
+    /// What no service has seen does not count as an attempt; gRPC calls it a transparent retry.
+    async fn resend<'a>(
+        &'a self,
+        picked: &mut Picked<'a>,
+        mut failure: Box<Failure>,
+        deadline: Deadline,
+    ) -> Result<Bytes, Box<Failure>> {
+        let mut full = Tried::new();
+        for _ in 0..MAX_UNSEEN {
+            if matches!(failure.error, CallError::Overloaded { .. }) {
+                full.push(Arc::clone(&picked.endpoint));
+            }
+            let Some(request) = failure.request.take() else { break };
+            let Ok(next) = self.endpoints.pick(deadline, &full).await else { break };
+            *picked = next;
+            if picked.is_among(&full) {
+                break;
+            }
+            match self.attempt(picked, request, deadline).await {
+                Err(next) if next.unseen => failure = next,
+                result => return result,
+            }
+        }
+        Err(failure)
     }
 
     /// Whether a request that a service may have seen is sent again. Takes from the budget.
-    pub(super) fn may_retry(&self, failure: &Failure) -> bool {
+    fn may_retry(&self, failure: &Failure) -> bool {
         let wanted = self.is_retryable(failure) && self.budget.withdraw(Instant::now());
         if wanted {
             Retried { hedge: false }.record();
@@ -182,12 +211,7 @@ impl Pool {
     }
 
     /// Sends `request` to the endpoint that was picked, and keeps the books.
-    pub(super) async fn attempt(
-        &self,
-        picked: &mut Picked<'_>,
-        request: Request,
-        deadline: Deadline,
-    ) -> Result<Bytes, Box<Failure>> {
+    async fn attempt(&self, picked: &mut Picked<'_>, request: Request, deadline: Deadline) -> Result<Bytes, Box<Failure>> {
         let result = match &picked.carrier {
             Carrier::Stream(decisions) => match decisions.decide(request, deadline) {
                 Ok(decided) => decided.await,
@@ -230,7 +254,7 @@ impl Drop for Pool {
 /// Waits, unless there is no time left afterwards.
 async fn pause(delay: Duration, deadline: Deadline) -> bool {
     let enough = delay < deadline.budget(Instant::now());
-    if enough {
+    if enough && !delay.is_zero() {
         tokio::time::sleep(delay).await;
     }
     enough

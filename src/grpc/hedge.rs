@@ -41,10 +41,12 @@ impl Pool {
                         Err(failure) => failure,
                     };
                     if !failure.unseen && !self.is_retryable(&failure) {
-                        // The service's own word, or no time left. Others may still say more.
+                        // The service's own word, or the end of time for all of them. What cannot be read may be readable from another.
                         if running.is_empty() || matches!(failure.error, CallError::Status { .. }) {
                             return Err(failure.error);
                         }
+                        reason.get_or_insert(failure.error);
+                        continue;
                     }
                     match failure.pushback {
                         Some(Pushback::Never) => left = 0,

@@ -4,6 +4,8 @@
 //! are for all of them: what is paid once a read is shared by those that came in it. In `translation` what a step makes is
 //! also freed in it; `generated_types` is the same done with prost's types, which is what one pass saves.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unreachable, reason = "what is measured is known to work")]
+
 #[cfg(feature = "bridge")]
 mod generated;
 

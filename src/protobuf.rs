@@ -76,14 +76,19 @@ impl Writer {
         let end = self.bytes.len();
         let length = (end - start) as u64;
         if length < 0x80 {
-            self.bytes[length_at] = length as u8;
+            if let Some(place) = self.bytes.get_mut(length_at) {
+                *place = length as u8;
+            }
             return;
         }
         let mut encoded = [0; 10];
-        let extra = encode_varint(length, &mut encoded) - 1;
+        let encoded = encode_varint(length, &mut encoded);
+        let extra = encoded.len() - 1;
         self.bytes.resize(end + extra, 0);
         self.bytes.copy_within(start..end, start + extra);
-        self.bytes[length_at..=length_at + extra].copy_from_slice(&encoded[..=extra]);
+        if let Some(place) = self.bytes.get_mut(length_at..start + extra) {
+            place.copy_from_slice(encoded);
+        }
     }
 
     fn tag(&mut self, field: u8, wire_type: WireType) {
@@ -96,9 +101,7 @@ impl Writer {
             self.bytes.push(value as u8);
             return;
         }
-        let mut encoded = [0; 10];
-        let length = encode_varint(value, &mut encoded);
-        self.bytes.extend_from_slice(&encoded[..length]);
+        self.bytes.extend_from_slice(encode_varint(value, &mut [0; 10]));
     }
 }
 
@@ -110,15 +113,18 @@ fn is_ascii(text: &[u8]) -> bool {
     high & 0x8080_8080_8080_8080 == 0 && rest < 0x80
 }
 
-fn encode_varint(mut value: u64, out: &mut [u8; 10]) -> usize {
+fn encode_varint(mut value: u64, out: &mut [u8; 10]) -> &[u8] {
     let mut length = 0;
-    while value >= 0x80 {
-        out[length] = value as u8 | 0x80;
-        value >>= 7;
+    for place in out.iter_mut() {
         length += 1;
+        if value < 0x80 {
+            *place = value as u8;
+            break;
+        }
+        *place = value as u8 | 0x80;
+        value >>= 7;
     }
-    out[length] = value as u8;
-    length + 1
+    out.get(..length).unwrap_or_default()
 }
 
 /// Why bytes are no protobuf message.

@@ -1,15 +1,17 @@
 //! The accept loop, which never ends by an error.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::listener::Listener;
+use super::reserve::{Reserve, is_exhausted};
 use crate::shutdown::{Drain, Phase};
 use crate::telemetry::event;
 
-/// How long accepting pauses after an error: most mean that descriptors ran out, and trying at once would spin.
+/// How long accepting pauses after an error that trying again at once would bring again.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
 
 /// A place among the connections that a listener may have; dropping it frees the place.
@@ -24,6 +26,7 @@ where
     F: FnMut(L::Stream, String, Place),
 {
     let places = Places { semaphore: Arc::new(Semaphore::new(limit)), limit };
+    let mut reserve = Reserve::new();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -41,12 +44,27 @@ where
                     event::ConnectionRefused { listener: name, peer: &peer, limit }.record();
                 }
             },
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) if is_exhausted(&error) => match reserve.turn_away(&mut listener) {
+                Ok(Some(peer)) => event::ConnectionTurnedAway { listener: name, peer: &peer, error: &error }.record(),
+                Ok(None) => {}
+                Err(_) => {
+                    tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+                    reserve.refill();
+                }
+            },
             Err(error) => {
                 event::AcceptFailed { listener: name, error: &error }.record();
                 tokio::time::sleep(PAUSE_AFTER_ERROR).await;
             }
         }
     }
+}
+
+/// Whether only the connection at hand is lost: it ended before it was accepted, or the network did (accept(2)).
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkDown, NetworkUnreachable};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | HostUnreachable | Interrupted | NetworkDown | NetworkUnreachable)
 }
 
 /// All places of a listener.

@@ -24,8 +24,9 @@ pub trait Listener: Send + 'static {
     /// Waits for the next connection; returns it with the peer's address for logs and for `Peer::address`.
     ///
     /// # Errors
-    /// The agent takes every error as passing (no descriptors left, a connection reset before it was accepted): it
-    /// records it, waits a little and calls again.
+    /// The agent takes every error as passing and calls again: at once where only one connection was lost, and otherwise after a
+    /// little while. When no descriptors are left it gives up one that it keeps in reserve, calls again and closes what it gets; a call
+    /// that is not ready then is dropped, which must lose nothing.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, String)>> + Send;
 }
 
@@ -89,8 +90,8 @@ impl Listener for SocketListener {
         match &self.kind {
             Kind::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                // ACKs are small and wanted at once.
-                stream.set_nodelay(true)?;
+                // ACKs are small and wanted at once. On a connection that has ended already it fails, which is found out soon enough.
+                let _ = stream.set_nodelay(true);
                 Ok((Socket::Tcp(stream), peer.to_string()))
             }
             Kind::Unix { listener, .. } => {

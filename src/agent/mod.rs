@@ -34,6 +34,7 @@ mod error;
 mod job;
 mod listener;
 mod processor;
+mod reserve;
 #[cfg(test)]
 mod tests;
 mod unix;

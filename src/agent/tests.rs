@@ -446,3 +446,51 @@ fn settings_out_of_range_are_refused() {
     assert_eq!(refused(|builder| builder.placeholder(actions("big", TypedData::Binary(&[0; 256])))), "placeholder");
     assert_eq!(refused(|builder| builder), "nothing");
 }
+
+/// What arrives for a neighbour while a connection is flooded is looked at before the flood goes on: after the frames of one turn, counted
+/// here, however much of the flood is waiting.
+#[tokio::test]
+async fn a_flood_lets_others_in_after_each_turn() {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    let pair = || {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        (ours, tokio::net::UnixStream::from_std(theirs).unwrap())
+    };
+    let (mut flood, flooded) = pair();
+    let (mut neighbour, beside) = pair();
+    let mut hello = BytesMut::new();
+    let (supported_versions, capabilities) = (vec![Version::V2_0], Capabilities::PIPELINING);
+    HaproxyHello { supported_versions, max_frame_size: 16_380, capabilities, healthcheck: false, engine_id: None }
+        .encode(&mut hello);
+    flood.write_all(&hello).unwrap();
+    neighbour.write_all(&hello).unwrap();
+    let neighbour = Arc::new(neighbour);
+    let (seen, (answer, mut answered)) = (Arc::new(AtomicUsize::new(0)), mpsc::unbounded_channel());
+    let counter = Arc::clone(&seen);
+    let processor = tower::service_fn(move |notify: Notify| {
+        let count = counter.fetch_add(1, Ordering::Relaxed);
+        // In the middle of the flood the neighbour asks.
+        if count == 1000 {
+            let mut out = BytesMut::new();
+            NotifyEncoder::new(u64::MAX, 1).encode(&mut out).unwrap();
+            (&*neighbour).write_all(&out).unwrap();
+        } else if notify.stream_id == u64::MAX {
+            answer.send(count - 1000).unwrap();
+        }
+        std::future::ready(Ok(actions("done", TypedData::Bool(true))))
+    });
+    let agent = Agent::builder(Boxed::new(processor)).build().unwrap();
+    let shutdown = Shutdown::new();
+    let mut frames = BytesMut::new();
+    (1..=5_000).for_each(|id| NotifyEncoder::new(id, 1).encode(&mut frames).unwrap());
+    for stream in [flooded, beside] {
+        let (agent, drain) = (agent.clone(), shutdown.watch());
+        tokio::spawn(async move { agent.serve_connection(stream, "peer", drain).await });
+    }
+    flood.write_all(&frames).unwrap();
+    let between = timeout(Duration::from_secs(30), answered.recv()).await.unwrap().unwrap();
+    assert!(between <= 64, "{between} of the flood came first");
+}

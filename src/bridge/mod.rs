@@ -129,13 +129,13 @@ impl<D: Decide> Inner<D> {
     async fn answer(&self, notify: &Notify, sender: &Sender<D::Engine>) -> Actions {
         let branches = Branches::of(notify, &self.config);
         let limits = sender.limits(notify);
-        let decide = |branch| self.decide(notify, sender, &branches, branch, limits);
+        let decide = |(position, branch)| self.decide(notify, sender, &branches, position, branch, limits);
         let merged = match branches.branches.as_slice() {
             // d16: some 3.1 and 3.2 releases send NOTIFYs without messages, and wait for the ACK.
             [] => Merged::default(),
-            [branch] => self.merge([(branch, decide(0).await)], limits),
+            [branch] => self.merge([(branch, decide((0, branch)).await)], limits),
             many => {
-                let decisions = (0..many.len()).map(decide);
+                let decisions = many.iter().enumerate().map(decide);
                 self.merge(many.iter().zip(join_all(decisions).await), limits)
             }
         };
@@ -147,15 +147,15 @@ impl<D: Decide> Inner<D> {
         notify: &Notify,
         sender: &Sender<D::Engine>,
         branches: &Branches<'_>,
-        branch: usize,
+        position: usize,
+        branch: &Branch<'_>,
         limits: Limits,
     ) -> Result<Actions, NotifyError> {
-        let Branch { route, first } = branches.branches[branch];
-        let Some(route) = route else {
-            let message = notify.messages().nth(first).map(|message| String::from_utf8_lossy(message.name).into_owned());
+        let Some(route) = branch.route else {
+            let message = notify.messages().nth(branch.first).map(|message| String::from_utf8_lossy(message.name).into_owned());
             return Err(NotifyError::Unrouted { message: message.unwrap_or_default() });
         };
-        let wanted = |position| branches.contains(branch, position);
+        let wanted = |message| branches.contains(position, message);
         let timeout = route.timeout.min(self.timeout_of(notify, route, wanted));
         let deadline = Deadline::new(notify.received_at, timeout, self.config.ack_margin);
         let request = request::encode(notify, &sender.origin, wanted);

@@ -46,7 +46,7 @@ impl Value {
             Self::Plain(TypedData::Uint64(value)) => value::Kind::Uint64Value(*value),
             Self::Plain(TypedData::Ipv4(value)) => value::Kind::Ipv4Value(Bytes::copy_from_slice(&value.octets())),
             Self::Plain(TypedData::Ipv6(value)) => value::Kind::Ipv6Value(Bytes::copy_from_slice(&value.octets())),
-            Self::Plain(TypedData::String(_) | TypedData::Binary(_)) => unreachable!("these own their bytes"),
+            Self::Plain(TypedData::String(_) | TypedData::Binary(_)) => panic!("these own their bytes"),
             Self::String(bytes) => {
                 if std::str::from_utf8(bytes).is_err() {
                     raw_string = bytes.clone().into();

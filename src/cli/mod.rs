@@ -14,6 +14,7 @@ mod demo;
 mod engine;
 mod exit;
 mod notify;
+mod open_files;
 mod run;
 mod schema;
 mod value;

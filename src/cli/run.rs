@@ -65,6 +65,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     for warning in &warnings {
         tracing::warn!(%warning, "configuration");
     }
+    super::open_files::raise_limit(&config);
     super::control_runtime()?.block_on(async {
         // Before anybody can know that we run: a signal that comes early drains too.
         let stop = Stop::new()?;

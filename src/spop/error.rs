@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use super::frame::FrameType;
 use super::frame::hello::MIN_FRAME_SIZE;
+use super::frame::notify::{MAX_ARGS, MAX_MESSAGES};
 use super::status::StatusCode;
 use super::typed_data::DataType;
 
@@ -31,6 +32,12 @@ pub enum DecodeError {
         /// Most bytes accepted.
         max: u32,
     },
+    /// A NOTIFY of more messages than any HAProxy sends, each of which costs time.
+    #[error("NOTIFY of more than {MAX_MESSAGES} messages")]
+    TooManyMessages,
+    /// A NOTIFY of more args, of all its messages together, than any HAProxy sends, each of which costs time.
+    #[error("NOTIFY of more than {MAX_ARGS} args")]
+    TooManyArgs,
     /// The length prefix is too low for a frame's type, flags and ids.
     #[error("frame of {len} bytes is shorter than its header")]
     FrameTooSmall {
@@ -79,7 +86,7 @@ impl DecodeError {
     /// What to say in the DISCONNECT frame (SPOE §3.5).
     pub const fn status_code(&self) -> StatusCode {
         match self {
-            Self::FrameTooBig { .. } => StatusCode::TOO_BIG,
+            Self::FrameTooBig { .. } | Self::TooManyMessages | Self::TooManyArgs => StatusCode::TOO_BIG,
             _ => StatusCode::INVALID,
         }
     }

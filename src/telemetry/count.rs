@@ -31,6 +31,8 @@ counts! {
     Connections => "connections",
     /// SPOP connections closed at once because the listener's limit was reached.
     ConnectionsRefused => "connections_refused",
+    /// SPOP connections closed at once because no file descriptors were left.
+    ConnectionsTurnedAway => "connections_turned_away",
     /// Health-check HELLOs answered, ready or not.
     HealthChecks => "health_checks",
     /// SPOP connections ended because the peer broke the protocol or a timeout.

@@ -44,17 +44,21 @@ impl TraceContext {
 /// `version-traceid-parentid-flags` (Trace Context section 3.2). A later version may have more behind that.
 fn is_traceparent(text: &[u8]) -> bool {
     let Some((head, rest)) = text.split_first_chunk::<55>() else { return false };
-    let is_hex = |range: std::ops::Range<usize>| head[range].iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let is_zero = |range: std::ops::Range<usize>| head[range].iter().all(|byte| *byte == b'0');
-    let more = match &head[..2] {
+    let mut parts = head.split(|byte| *byte == b'-');
+    let parts = [(); 5].map(|()| parts.next());
+    let [Some(version), Some(trace_id), Some(parent_id), Some(flags), None] = parts else { return false };
+    let more = match version {
         b"ff" => false,
         b"00" => rest.is_empty(),
         _ => rest.first().is_none_or(|byte| *byte == b'-') && is_printable(rest, MAX_TRACESTATE),
     };
-    more && [2, 35, 52].iter().all(|dash| head[*dash] == b'-')
-        && [0..2, 3..35, 36..52, 53..55].into_iter().all(is_hex)
-        && !is_zero(3..35)
-        && !is_zero(36..52)
+    let is_hex = |part: &[u8]| part.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_zero = |part: &[u8]| part.iter().all(|byte| *byte == b'0');
+    more && [(version, 2), (trace_id, 32), (parent_id, 16), (flags, 2)]
+        .into_iter()
+        .all(|(part, length)| part.len() == length && is_hex(part))
+        && !is_zero(trace_id)
+        && !is_zero(parent_id)
 }
 
 fn is_printable(text: &[u8], most: usize) -> bool {

@@ -1,5 +1,12 @@
 //! The sidecar from outside: its binary between HAProxy, real or scripted, and decision services, good or bad.
-#![allow(clippy::unwrap_used, reason = "tests state their expectations by unwrapping, helpers of tests too")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::indexing_slicing,
+    reason = "tests state their expectations by panicking, helpers of tests too"
+)]
 
 mod support;
 
@@ -10,6 +17,7 @@ mod examples;
 mod failing_services;
 mod hostile_peers;
 mod layering;
+mod limits;
 mod readme;
 mod real_haproxy;
 mod service;

@@ -65,8 +65,9 @@ where
     }
 
     /// Nothing is in flight, half read or half written.
-    fn is_quiet(&self) -> bool {
-        matches!(self.stage, Stage::Serving) && self.jobs.is_empty() && self.input.is_empty() && self.output.is_empty()
+    fn is_quiet(&mut self) -> bool {
+        let empty = self.jobs.is_empty() && self.input.is_empty() && self.output.is_empty();
+        matches!(self.stage, Stage::Serving) && empty && !self.rest.is_on()
     }
 
     pub(super) fn poll_stop(&mut self, cx: &mut Context<'_>, now: Instant) {
@@ -92,20 +93,23 @@ where
     pub(super) fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<Timeout> {
         let settings = &*self.settings;
         let serving = matches!(self.stage, Stage::Serving);
+        let awaits_hello = serving && !self.session.is_established();
         let write = if self.drain.phase() == Phase::Closing { LINGER } else { settings.write_timeout };
         let idle = settings.idle_timeout.filter(|_| self.session.is_established() && self.jobs.is_empty());
         let running = [
-            (serving && !self.session.is_established()).then(|| (self.accepted + settings.handshake_timeout, Timeout::Handshake)),
-            self.frame_begun.map(|begun| (begun + settings.read_timeout, Timeout::Read)),
-            self.write_blocked.map(|since| (since + write, Timeout::Write)),
-            idle.filter(|_| serving).map(|idle| (self.active + idle, Timeout::Idle)),
-            self.leaving.filter(|_| self.is_quiet()).map(|since| (self.active + quiet(since, self.active), Timeout::Quiet)),
+            awaits_hello.then_some((self.accepted, settings.handshake_timeout, Timeout::Handshake)),
+            self.frame_begun.map(|begun| (begun, settings.read_timeout, Timeout::Read)),
+            self.write_blocked.map(|since| (since, write, Timeout::Write)),
+            idle.filter(|_| serving).map(|idle| (self.active, idle, Timeout::Idle)),
+            self.leaving.filter(|_| self.is_quiet()).map(|since| (self.active, quiet(since, self.active), Timeout::Quiet)),
             match self.stage {
-                Stage::Lingering { since } => Some((since + LINGER, Timeout::Linger)),
+                Stage::Lingering { since } => Some((since, LINGER, Timeout::Linger)),
                 _ => None,
             },
         ];
-        match running.into_iter().flatten().min_by_key(|(at, _)| *at) {
+        // What is beyond the clock's range never comes.
+        let ends = running.into_iter().flatten().filter_map(|(since, long, timeout)| Some((since.checked_add(long)?, timeout)));
+        match ends.min_by_key(|(at, _)| *at) {
             Some((at, timeout)) => self.timer.poll_reached(cx, at).map(|()| timeout),
             None => Poll::Pending,
         }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Connection, Stage};
@@ -17,11 +17,12 @@ use crate::spop::{Event, Frame, StatusCode};
 use crate::telemetry::event;
 
 /// What one read takes at most, in bytes. The buffer is the thread's, so that an idle connection has none.
-const READ_SIZE: usize = 64 * 1024;
-/// Frames handled before other connections of the thread get their turn.
-const FRAMES_PER_TURN: usize = 256;
+pub(super) const READ_SIZE: usize = 64 * 1024;
 /// Bytes waiting for a slow peer above which no more frames are read from it.
 const OUTPUT_LIMIT: usize = 256 * 1024;
+/// Bytes of memory that a frame may keep whatever its own size: less than a default frame has, and more than the NOTIFYs of a HAProxy
+/// that has 20 of them in flight, which are thus not copied.
+const SMALL_CHUNK: usize = 8 * 1024;
 
 thread_local! {
     static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into_boxed_slice());
@@ -32,8 +33,6 @@ pub(super) enum Input {
     Progress,
     /// The socket, a limit or the processor wakes the task.
     Waiting,
-    /// There is more, but others come first: the task has woken itself.
-    Enough,
     Eof,
 }
 
@@ -42,11 +41,11 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     P: Process,
 {
-    /// Handles the frames that have arrived, as far as the limits let it, then reads more.
+    /// Handles the frames that have arrived, as far as the limits and the turn let it, and reads more.
     pub(super) fn poll_input(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<Input, ConnectionError> {
         let mut input = Input::Waiting;
-        for _ in 0..FRAMES_PER_TURN {
-            // Whoever frees a place (a job, the socket, the processor) wakes this task.
+        // Whoever frees a place (a job, the socket, the processor) wakes this task, and so does the end of a rest.
+        while !self.rest.is_on() {
             if !self.session.has_room()
                 || self.output.len() >= OUTPUT_LIMIT
                 || self.processor.service().poll_ready(cx).is_pending()
@@ -55,8 +54,12 @@ where
                 self.frame_begun = None;
                 return Ok(input);
             }
+            if self.turn.is_over() {
+                self.rest.begin(cx);
+                return Ok(input);
+            }
             match self.decoder.decode(&mut self.input) {
-                Ok(Some(frame)) => self.handle_frame(frame, now),
+                Ok(Some(frame)) => self.handle_frame(self.without_waste(frame), now),
                 Ok(None) => {
                     self.frame_begun = (!self.input.is_empty()).then(|| self.frame_begun.unwrap_or(now));
                     return Ok(match self.poll_read(cx)? {
@@ -73,33 +76,45 @@ where
             self.frame_begun = None;
             input = Input::Progress;
         }
-        cx.waker().wake_by_ref();
-        Ok(Input::Enough)
+        Ok(input)
     }
 
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<Poll<usize>, ConnectionError> {
+        // Frames keep the memory that they arrived in; what they left of it is not worth keeping, least of all while nothing comes.
+        if self.input.is_empty() {
+            (self.input, self.chunk) = (BytesMut::new(), 0);
+        }
         READ_BUFFER.with_borrow_mut(|buffer| {
             let mut buffer = ReadBuf::new(buffer);
             match Pin::new(&mut self.stream).poll_read(cx, &mut buffer)? {
                 Poll::Pending => Ok(Poll::Pending),
                 Poll::Ready(()) => {
-                    // Frames keep the memory that they arrived in; what they left of it is not worth keeping with them.
-                    if self.input.is_empty() {
-                        self.input = BytesMut::new();
-                    }
                     self.input.extend_from_slice(buffer.filled());
+                    self.chunk = self.chunk.max(self.input.capacity());
+                    self.turn.count_read(buffer.filled().len());
                     Ok(Poll::Ready(buffer.filled().len()))
                 }
             }
         })
     }
 
+    /// A frame that is less than half of the memory that it arrived in gets memory of its own: it may be in flight for long, and a
+    /// peer could make each one keep a whole read.
+    fn without_waste(&self, mut frame: Frame) -> Frame {
+        if self.chunk > SMALL_CHUNK && frame.payload.len() < self.chunk / 2 {
+            frame.payload = Bytes::copy_from_slice(&frame.payload);
+        }
+        frame
+    }
+
     fn handle_frame(&mut self, frame: Frame, now: Instant) {
+        self.turn.count_frame();
         let ready = self.drain.phase() == Phase::Running;
         match self.session.handle_frame(now, frame, ready, &mut self.output) {
             Ok(Event::Notify(notify)) => {
                 event::NotifyReceived.record();
                 self.active = now;
+                self.turn.count_parts(notify.message_count(), notify.arg_count());
                 self.jobs.push(Job::start(self.processor.service(), notify));
             }
             Ok(Event::Established) => {
@@ -126,7 +141,9 @@ where
         }
     }
 
+    /// Looks at every job, so it is the last that happens in a turn.
     fn cancel(&mut self, stream_id: u64, frame_id: u64) {
+        self.turn.end();
         for job in Pin::new(&mut self.jobs).iter_pin_mut() {
             if (job.stream_id, job.frame_id) == (stream_id, frame_id) {
                 job.cancel();

@@ -15,6 +15,7 @@
 mod end;
 mod input;
 mod output;
+mod turn;
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -27,6 +28,7 @@ use end::{LINGER, StopSignal, Timeout, stop_signal};
 use futures_util::stream::FuturesUnordered;
 use input::Input;
 use tokio::io::{AsyncRead, AsyncWrite};
+use turn::{Rest, Turn};
 
 use super::job::Job;
 use super::processor::{Current, Process};
@@ -57,8 +59,12 @@ pub(super) struct Connection<S, P: Process> {
     processor: Current<P>,
     jobs: FuturesUnordered<Job<P::Future>>,
     input: BytesMut,
+    /// Bytes of the memory that `input` is part of, or more.
+    chunk: usize,
     output: BytesMut,
     stage: Stage,
+    turn: Turn,
+    rest: Rest,
     fault: Option<ConnectionError>,
     drain: Drain,
     stop: StopSignal,
@@ -90,8 +96,11 @@ where
             processor,
             jobs: FuturesUnordered::new(),
             input: BytesMut::new(),
+            chunk: 0,
             output: BytesMut::new(),
             stage: Stage::Serving,
+            turn: Turn::new(),
+            rest: Rest::default(),
             fault: None,
             stop: stop_signal(&drain, Phase::Draining),
             leaving: None,
@@ -122,18 +131,13 @@ where
 
     fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
         let now = Instant::now();
+        self.turn = Turn::new();
         self.poll_stop(cx, now);
         loop {
             let progress = match self.stage {
                 Stage::Serving => match self.poll_input(cx, now)? {
                     Input::Eof => return Poll::Ready(Ok(())),
-                    input => {
-                        let progress = self.poll_jobs(cx, now) | self.poll_output(cx, now)?;
-                        if matches!(input, Input::Enough) {
-                            return Poll::Pending;
-                        }
-                        matches!(input, Input::Progress) | progress
-                    }
+                    input => matches!(input, Input::Progress) | self.poll_jobs(cx, now) | self.poll_output(cx, now)?,
                 },
                 Stage::Finishing { .. } => self.poll_jobs(cx, now) | self.poll_output(cx, now)? | self.finish_if_idle(),
                 Stage::Flushing => {
@@ -146,12 +150,13 @@ where
                 }
                 // Looked at here as well as by the timer: a peer that never stops sending must not keep us.
                 Stage::Lingering { since } if since.elapsed() >= LINGER => return Poll::Ready(Ok(())),
+                Stage::Lingering { .. } if self.rest.is_on() => false,
                 Stage::Lingering { .. } => match self.poll_read(cx)? {
                     Poll::Ready(0) => return Poll::Ready(Ok(())),
                     Poll::Ready(_) => {
                         self.input.clear();
-                        cx.waker().wake_by_ref();
-                        return Poll::Pending;
+                        self.rest.begin(cx);
+                        false
                     }
                     Poll::Pending => false,
                 },

@@ -25,10 +25,15 @@ where
     /// Collects finished decisions; their ACKs leave together.
     pub(super) fn poll_jobs(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let mut progress = false;
-        while let Poll::Ready(Some(finished)) = self.jobs.poll_next_unpin(cx) {
+        while self.turn.has_decisions() {
+            let Poll::Ready(Some(finished)) = self.jobs.poll_next_unpin(cx) else { return progress };
+            self.turn.count_decision();
             self.acknowledge(&finished);
             self.active = now;
             progress = true;
+        }
+        if !self.rest.is_on() {
+            self.rest.begin(cx);
         }
         progress
     }

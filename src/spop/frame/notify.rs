@@ -12,6 +12,13 @@ use super::super::typed_data::TypedData;
 use super::super::writer::{Writer, put_string};
 use super::{Flags, Frame, FrameType};
 
+/// Most messages in a NOTIFY. HAProxy sends those of one event or group, a few dozen at most. A frame of 128 KiB has room for 65,500
+/// empty ones, which would keep a thread busy for as long as thousands of ordinary NOTIFYs.
+pub const MAX_MESSAGES: usize = 256;
+
+/// Most args in a NOTIFY, of all its messages together, for the same reason. A message has 255 at most.
+pub const MAX_ARGS: usize = 4096;
+
 /// Who is at the other end of a connection. One for all NOTIFYs of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Peer {
@@ -35,6 +42,7 @@ pub struct Notify {
     pub frame_id: u64,
     payload: Bytes,
     message_count: usize,
+    arg_count: usize,
     /// Who asks.
     pub peer: Arc<Peer>,
     /// When the frame was complete.
@@ -48,13 +56,19 @@ impl Notify {
     ///
     /// # Errors
     ///
-    /// When any message, arg or value in it cannot be decoded.
+    /// When any message, arg or value in it cannot be decoded, or there are more than [`MAX_MESSAGES`] or [`MAX_ARGS`].
     pub fn decode(frame: Frame, peer: Arc<Peer>, received_at: Instant, max_frame_size: u32) -> Result<Self, DecodeError> {
         let Frame { metadata, payload } = frame;
         let mut reader = Reader::new(&payload);
-        let mut message_count = 0_usize;
+        let (mut message_count, mut arg_count) = (0_usize, 0_usize);
         while !reader.is_empty() {
-            Message::decode(&mut reader)?;
+            if message_count == MAX_MESSAGES {
+                return Err(DecodeError::TooManyMessages);
+            }
+            arg_count = arg_count.saturating_add(Message::decode(&mut reader)?.arg_count().into());
+            if arg_count > MAX_ARGS {
+                return Err(DecodeError::TooManyArgs);
+            }
             message_count = message_count.saturating_add(1);
         }
         Ok(Self {
@@ -62,6 +76,7 @@ impl Notify {
             frame_id: metadata.frame_id,
             payload,
             message_count,
+            arg_count,
             peer,
             received_at,
             max_frame_size,
@@ -77,6 +92,11 @@ impl Notify {
     /// Number of messages.
     pub const fn message_count(&self) -> usize {
         self.message_count
+    }
+
+    /// Number of args of all messages together.
+    pub const fn arg_count(&self) -> usize {
+        self.arg_count
     }
 
     /// LIST-OF-MESSAGES as it was sent.
@@ -226,6 +246,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::super::decoder::Decoder;
+    use super::super::super::status::StatusCode;
     use super::super::super::testing::{args, borrowed, hex, numbers};
     use super::*;
 
@@ -306,6 +327,22 @@ mod tests {
         assert_eq!(refused("0000000c 03 00000001 01 01 01 6d 01 00 0a"), DecodeError::UnknownDataType(10));
     }
 
+    #[test]
+    fn d08_number_of_messages_and_of_all_args_is_bounded() {
+        let of = |messages: usize, args: usize| {
+            let (mut out, args) = (BytesMut::new(), vec![("", TypedData::Null); args]);
+            let notify = (0..messages).fold(NotifyEncoder::new(1, 1), |notify, _| notify.message("", &args));
+            notify.encode(&mut out).unwrap();
+            decoded(&mut out).map(|notify| notify.message_count())
+        };
+        assert_eq!(of(256, 16), Ok(256));
+        assert_eq!(of(257, 0), Err(DecodeError::TooManyMessages));
+        assert_eq!(of(16, 255), Ok(16));
+        assert_eq!(of(17, 255), Err(DecodeError::TooManyArgs));
+        assert_eq!(DecodeError::TooManyArgs.to_string(), "NOTIFY of more than 4096 args");
+        assert_eq!(DecodeError::TooManyMessages.status_code(), StatusCode::TOO_BIG);
+    }
+
     proptest! {
         #[test]
         fn decode_undoes_encode(
@@ -324,6 +361,7 @@ mod tests {
             let found: Vec<_> = notify.messages().map(|message| (message.name, message.args().collect::<Vec<_>>())).collect();
             let expected: Vec<_> = messages.iter().map(|(name, args)| (name.as_slice(), borrowed(args))).collect();
             prop_assert_eq!(found, expected);
+            prop_assert_eq!(notify.arg_count(), messages.iter().map(|(_, args)| args.len()).sum::<usize>());
         }
 
         /// What was accepted is handed out whole: no message or arg disappears in the infallible iterators.

@@ -38,6 +38,26 @@ impl ConnectionRefused<'_> {
     }
 }
 
+/// No file descriptor was left for a connection.
+pub(crate) struct ConnectionTurnedAway<'a> {
+    pub(crate) listener: &'a str,
+    pub(crate) peer: &'a str,
+    pub(crate) error: &'a io::Error,
+}
+
+impl ConnectionTurnedAway<'_> {
+    pub(crate) fn record(&self) {
+        static THROTTLE: Throttle = Throttle::new();
+        Count::ConnectionsTurnedAway.increment();
+        if let Some(suppressed) = THROTTLE.admit() {
+            let Self { listener, peer, error } = self;
+            let advice = "raise this process's limit of open files (systemd: LimitNOFILE=, containers: --ulimit nofile=, shell: ulimit -n) \
+                          or lower max_connections";
+            error!(listener, peer, %error, suppressed, advice, "connection refused: no file descriptors left");
+        }
+    }
+}
+
 /// The operating system did not let us accept.
 pub(crate) struct AcceptFailed<'a> {
     pub(crate) listener: &'a str,

@@ -1,5 +1,6 @@
 //! Whoever connects to the SPOP port: told what was wrong where SPOP has words for it, and never anybody else's trouble.
 
+mod fairness;
 mod floods;
 mod frames;
 mod hellos;

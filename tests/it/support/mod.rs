@@ -2,6 +2,7 @@
 
 pub(crate) mod address;
 pub(crate) mod bridge;
+pub(crate) mod confined;
 mod decider;
 pub(crate) mod engine;
 pub(crate) mod garbage;

@@ -1,0 +1,5 @@
+//! What the process may use, and what it needs.
+
+pub(crate) mod descriptors;
+mod memory;
+mod rights;

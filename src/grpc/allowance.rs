@@ -1,7 +1,7 @@
 //! How much one connection may read before others of the thread get their turn.
 
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
@@ -39,7 +39,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Limited<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let left = self.allowance.0.load(Ordering::Relaxed);
         if left == 0 {
-            cx.waker().wake_by_ref();
+            // To wake one's own task is not enough: tokio would run it again and again before it asks the kernel what has arrived for others.
+            let _pending = pin!(tokio::task::yield_now()).poll(cx);
             return Poll::Pending;
         }
         let before = buffer.filled().len();

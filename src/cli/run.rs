@@ -22,7 +22,7 @@ pub(super) struct Args {
     /// Where HAProxy connects: host:port or unix:/path. Repeat it for more; with a file, replaces its listeners.
     #[arg(long, env = "SPOP_BRIDGE_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
     listen: Vec<String>,
-    /// The decision service: http://host:port or unix:/path. Repeat it for more endpoints of the same service.
+    /// The decision service: http://host:port, dns:///host:port or unix:/path. Repeat it for more endpoints of the same service.
     #[arg(long, env = "SPOP_BRIDGE_BACKEND", value_name = "URI", value_delimiter = ',', required_unless_present = "config")]
     backend: Vec<String>,
     /// How long a decision may take, e.g. 50ms.

@@ -95,6 +95,21 @@ pub(super) const MINIMUM_HOSTS: Limit<usize> = Limit { range: 2..=1_000, default
 /// As in gRFC A50.
 pub(super) const REQUEST_VOLUME: Limit<usize> = Limit { range: 1..=1_000_000, default: Some(100) };
 
+/// Between two questions for the same name. Short-lived answers, and servers that everybody fails to connect to, must not make us flood a DNS server.
+pub(super) const DNS_MIN_TTL: Limit<Duration> = Limit { range: millis(100)..=secs(3_600), default: Some(secs(5)) };
+
+/// For which an answer is used without asking again. New servers get decisions within a minute, however long the answer is valid.
+pub(super) const DNS_MAX_TTL: Limit<Duration> = Limit { range: millis(100)..=secs(86_400), default: Some(secs(60)) };
+
+/// Between two health checks of a server that cannot be watched.
+pub(super) const HEALTH_INTERVAL: Limit<Duration> = Limit { range: millis(100)..=secs(600), default: Some(secs(5)) };
+
+/// For an answer to a health check. Longer than the pauses of a garbage collector.
+pub(super) const HEALTH_TIMEOUT: Limit<Duration> = Limit { range: millis(10)..=secs(60), default: Some(secs(1)) };
+
+/// Characters of a service's name in health checks: full gRPC names are far shorter.
+pub(super) const MAX_HEALTH_SERVICE: usize = 256;
+
 /// For a decision. HAProxy holds a request for as long, so that a minute is already absurd.
 pub(super) const ROUTE_TIMEOUT: Limit<Duration> = Limit { range: millis(1)..=secs(60), default: Some(millis(50)) };
 

@@ -44,8 +44,8 @@ pub use self::error::{ConfigError, Problem, Warning};
 pub(crate) use self::limits::RESERVED_PREFIX;
 pub use self::log::{LogConfig, LogFormat, LogLevel};
 pub use self::model::{
-    AdaptiveLimitConfig, BackendConfig, Bind, BudgetConfig, Config, DrainConfig, EndpointConfig, HedgingConfig, HedgingDelay,
-    ListenerConfig, OutlierConfig, RetryConfig, RouteConfig, SuccessRateConfig,
+    AdaptiveLimitConfig, BackendConfig, Bind, BudgetConfig, Config, DnsConfig, DnsName, DrainConfig, EndpointConfig,
+    HealthConfig, HedgingConfig, HedgingDelay, ListenerConfig, OutlierConfig, RetryConfig, RouteConfig, SuccessRateConfig,
 };
 pub use self::on_failure::OnFailure;
 pub use self::overrides::Overrides;

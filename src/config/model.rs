@@ -3,6 +3,7 @@
 //! Only the checker makes them, and the whole of it: what holds between two parts holds here too.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -98,6 +99,10 @@ pub struct BackendConfig {
     pub name: Arc<str>,
     /// At least one, all different.
     pub endpoints: Vec<EndpointConfig>,
+    /// How often the names among them are resolved.
+    pub dns: DnsConfig,
+    /// How to ask servers for their health; `None`: not at all.
+    pub health: Option<HealthConfig>,
     /// For one connection to an endpoint.
     pub connect_timeout: Duration,
     /// How decisions are carried to an endpoint.
@@ -131,6 +136,8 @@ impl fmt::Debug for BackendConfig {
         f.debug_struct("BackendConfig")
             .field("name", &self.name)
             .field("endpoints", &self.endpoints)
+            .field("dns", &self.dns)
+            .field("health", &self.health)
             .field("connect_timeout", &self.connect_timeout)
             .field("protocol", &self.protocol)
             .field("max_in_flight", &self.max_in_flight)
@@ -153,7 +160,27 @@ fn is_secret(key: &str) -> bool {
 
 const REDACTED: &str = "(redacted)";
 
-/// One gRPC server.
+/// How often names are resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DnsConfig {
+    /// Least time between two questions for the same name.
+    pub min_ttl: Duration,
+    /// Longest time for which an answer is used. Not below `min_ttl`.
+    pub max_ttl: Duration,
+}
+
+/// How to ask servers for their health, by grpc.health.v1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthConfig {
+    /// The service asked for; empty: the server as a whole.
+    pub service: String,
+    /// Between two questions to a server that cannot be watched.
+    pub interval: Duration,
+    /// For an answer.
+    pub timeout: Duration,
+}
+
+/// One gRPC server, or a name that stands for several.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EndpointConfig {
     /// Over TCP, without TLS. Scheme `http`, a host and a port, nothing else.
@@ -161,11 +188,35 @@ pub enum EndpointConfig {
         /// `http://host:port`.
         uri: http::Uri,
     },
+    /// All addresses that DNS has for a name.
+    Dns(DnsName),
     /// Over a Unix socket.
     Unix {
         /// The socket's file.
         path: PathBuf,
     },
+}
+
+/// A name to look up in DNS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsName {
+    /// The DNS server to ask; `None`: as the operating system is configured.
+    pub server: Option<SocketAddr>,
+    /// The name, in lower case. May be an IP address, one of IPv6 in brackets, if there is a port.
+    pub host: String,
+    /// `None`: SRV records say hosts and ports.
+    pub port: Option<u16>,
+}
+
+/// As it is written in a configuration.
+impl fmt::Display for DnsName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { server, host, port } = self;
+        f.write_str("dns://")?;
+        server.iter().try_for_each(|server| write!(f, "{server}"))?;
+        write!(f, "/{host}")?;
+        port.iter().try_for_each(|port| write!(f, ":{port}"))
+    }
 }
 
 /// As it is written in a configuration.
@@ -174,6 +225,7 @@ impl fmt::Display for EndpointConfig {
         match self {
             // `Uri` prints the path "/" that nobody wrote.
             Self::Http { uri } => write!(f, "http://{}", uri.authority().map_or("", |authority| authority.as_str())),
+            Self::Dns(name) => name.fmt(f),
             Self::Unix { path } => write!(f, "unix:{}", path.display()),
         }
     }

@@ -110,9 +110,15 @@ pub(super) struct UnixSocket {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Backend {
-    /// gRPC servers: http://host:port, or unix: and the absolute path of a socket. At least one.
-    #[schemars(required, length(min = 1), transform = Items("title", "http://host:port or unix:/path"))]
+    /// gRPC servers: http://host:port; dns:///host:port for all addresses that DNS has for the name; or unix: and the absolute path of a
+    /// socket. At least one.
+    #[schemars(required, length(min = 1), transform = Items("title", ENDPOINT_TITLE))]
     pub(super) endpoints: Option<Vec<String>>,
+    /// How often the names of dns: endpoints are resolved.
+    pub(super) dns: Option<Dns>,
+    /// Asks each server for its health (grpc.health.v1) and leaves out those that are not serving. Default: nobody is asked. {}: with the
+    /// defaults of its keys.
+    pub(super) health: Option<Health>,
     /// For one connection to an endpoint.
     #[schemars(transform = limits::CONNECT_TIMEOUT.clone())]
     pub(super) connect_timeout: Option<String>,
@@ -141,6 +147,33 @@ pub(super) struct Backend {
     /// Metadata (headers) to send with every call: lower-case keys, values of printable ASCII.
     #[schemars(transform = secret_values, extend("propertyNames" = { "pattern": METADATA_KEY_PATTERN }))]
     pub(super) metadata: Option<BTreeMap<String, String>>,
+}
+
+/// How often names are resolved.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Dns {
+    /// Least time between two questions for the same name, however short the answer is valid and whoever cannot connect.
+    #[schemars(transform = limits::DNS_MIN_TTL.clone())]
+    pub(super) min_ttl: Option<String>,
+    /// Longest time for which an answer is used without asking again. Not below min_ttl.
+    #[schemars(transform = limits::DNS_MAX_TTL.clone())]
+    pub(super) max_ttl: Option<String>,
+}
+
+/// How to ask for health.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Health {
+    /// The name of the service whose health is asked for. Default: empty, which means the server as a whole.
+    #[schemars(title = "text of at most 256 characters", length(max = limits::MAX_HEALTH_SERVICE))]
+    pub(super) service: Option<String>,
+    /// Between two questions to a server that does not tell of changes (Watch) by itself, and at most between two attempts to ask.
+    #[schemars(transform = limits::HEALTH_INTERVAL.clone())]
+    pub(super) interval: Option<String>,
+    /// For an answer. A server that cannot be asked for as long is not serving.
+    #[schemars(transform = limits::HEALTH_TIMEOUT.clone())]
+    pub(super) timeout: Option<String>,
 }
 
 /// A limit of decisions in flight that follows latency.
@@ -394,6 +427,7 @@ pub(super) const DEFAULT_BIND: &str = "127.0.0.1:9000";
 pub(super) const DEFAULT_STATUS_VARIABLE: &str = "txn.bridge_status";
 pub(super) const DEFAULT_MODE: &str = "0660";
 pub(super) const MODE_TITLE: &str = r#"permissions in octal, in quotes, such as "0660""#;
+pub(super) const ENDPOINT_TITLE: &str = "http://host:port, dns:///host:port or unix:/path";
 const BACKEND_NAME_PATTERN: &str = "^[A-Za-z0-9_.-]{1,128}$";
 const METADATA_KEY_PATTERN: &str = "^[a-z0-9_.-]+$";
 pub(super) const PREFIX_TITLE: &str = "letters, digits, _ and ., at most 57 bytes";

@@ -9,22 +9,25 @@ use http::uri::Authority;
 use tokio::sync::{Notify, watch};
 
 use super::connect::Connector;
-use crate::config::{BackendConfig, EndpointConfig};
+use super::keeper;
+use super::resolver::Dns;
+use crate::config::BackendConfig;
 
 /// All servers of a backend at one moment. Replaced as a whole.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Members {
-    /// No address twice; the order is stable.
+    /// No address twice; in the order of the configuration, those of one name in the order of addresses.
     pub(super) list: Arc<[Member]>,
-    /// Some name has had no answer yet: more members may be there in a moment.
+    /// A name has had no answer yet: there may be more members in a moment.
     pub(super) resolving: bool,
-    /// A name that never had an answer.
+    /// A name that never had an answer with addresses: the first of them.
     pub(super) unresolved: Option<Unresolved>,
 }
 
-/// A name without addresses, and why.
+/// A name without addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Unresolved {
+    /// As it is written in the configuration.
     pub(super) endpoint: Arc<str>,
     pub(super) reason: Arc<str>,
 }
@@ -84,15 +87,7 @@ impl fmt::Display for Address {
 
 /// The members of a backend, kept current by a task of the runtime that this is called in, until all receivers are gone.
 ///
-/// `wanted` is notified when a worker could not connect to a member: the set may be out of date.
-pub(super) fn watch(config: &BackendConfig, _connector: &Arc<Connector>) -> (watch::Receiver<Members>, Arc<Notify>) {
-    let member = |endpoint: &EndpointConfig| {
-        let address = match endpoint {
-            EndpointConfig::Http { uri } => Address::Host(uri.authority().cloned().unwrap_or_else(|| Authority::from_static(""))),
-            EndpointConfig::Unix { path } => Address::Unix(path.clone()),
-        };
-        Member { address, health: Health::Serving }
-    };
-    let list = config.endpoints.iter().map(member).collect();
-    (watch::Sender::new(Members { list, ..Members::default() }).subscribe(), Arc::default())
+/// The other is to be notified when a worker could not connect to a member, or lost a connection: the set may be out of date.
+pub(super) fn watch(config: &BackendConfig, connector: &Arc<Connector>) -> (watch::Receiver<Members>, Arc<Notify>) {
+    keeper::watch(config, connector, Arc::new(Dns))
 }

@@ -65,6 +65,12 @@ counts! {
     LateAnswers => "late_answers",
     /// Answers on a stream with an id that was never used, or with none that can be read.
     UnknownAnswers => "unknown_answers",
+    /// Times that DNS had other addresses for a name than before.
+    AddressChanges => "address_changes",
+    /// Questions to DNS without a useful answer.
+    ResolutionFailures => "resolution_failures",
+    /// Times that a server became unhealthy.
+    EndpointsUnhealthy => "endpoints_unhealthy",
 }
 
 type Shard = [AtomicU64; Count::ALL.len()];

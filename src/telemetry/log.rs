@@ -10,7 +10,8 @@ use crate::config::{LogConfig, LogFormat};
 pub(crate) fn init(config: &LogConfig) {
     // Libraries below speak up only when something is wrong: at info a line is about a happening of ours. Those that speak with peers
     // warn of what peers do, as often as those do it: we count and log that ourselves.
-    let filter = EnvFilter::new(format!("warn,h2=error,hyper=error,tonic=error,spop_bridge={}", config.level.as_str()));
+    let filter =
+        EnvFilter::new(format!("warn,h2=error,hickory=off,hyper=error,tonic=error,spop_bridge={}", config.level.as_str()));
     let terminal = std::io::stderr().is_terminal();
     let json = match config.format {
         LogFormat::Auto => !terminal,

@@ -12,9 +12,11 @@ mod support;
 
 mod allocations;
 mod cli;
+mod discovery;
 mod duties;
 mod examples;
 mod failing_services;
+mod grpc_health;
 mod hostile_peers;
 mod layering;
 mod limits;

@@ -1,13 +1,14 @@
-//! `backends`: endpoints and metadata.
+//! `backends`: how to come to their endpoints, and metadata.
 
 use std::collections::BTreeMap;
 
-use super::address::{is_host_port, socket_path};
-use super::{Findings, resilience};
+use super::{Findings, endpoints, resilience};
+use crate::config::error::Warning;
 use crate::config::limits;
-use crate::config::model::{BackendConfig, EndpointConfig};
+use crate::config::model::{BackendConfig, DnsConfig, EndpointConfig, HealthConfig};
 use crate::config::path::Path;
 use crate::config::raw;
+use crate::config::units::format_duration;
 
 /// The backends of the file, in the order of their names.
 pub(super) fn check(raw: Option<&BTreeMap<String, raw::Backend>>, path: &Path, findings: &mut Findings) -> Vec<BackendConfig> {
@@ -19,9 +20,15 @@ fn backend(name: &str, raw: &raw::Backend, path: &Path, findings: &mut Findings)
     if !is_name(name) {
         findings.problems.add(path, name, "a name of 1 to 128 letters, digits, _, . and -");
     }
+    let endpoints = endpoints::check(raw.endpoints.as_deref().unwrap_or_default(), &path.key("endpoints"), findings);
+    if raw.dns.is_some() && !endpoints.iter().any(|endpoint| matches!(endpoint, EndpointConfig::Dns(_))) {
+        findings.warnings.push(Warning { path: path.key("dns"), message: "no endpoint is dns:///host:port".to_owned() });
+    }
     BackendConfig {
         name: name.into(),
-        endpoints: endpoints(raw.endpoints.as_deref().unwrap_or_default(), &path.key("endpoints"), findings),
+        endpoints,
+        dns: dns(raw.dns.as_ref(), &path.key("dns"), findings),
+        health: raw.health.as_ref().map(|raw| health(raw, &path.key("health"), findings)),
         connect_timeout: findings.quantity(
             &path.key("connect_timeout"),
             raw.connect_timeout.as_deref(),
@@ -46,30 +53,23 @@ fn backend(name: &str, raw: &raw::Backend, path: &Path, findings: &mut Findings)
     }
 }
 
-fn endpoints(raw: &[String], path: &Path, findings: &mut Findings) -> Vec<EndpointConfig> {
-    let mut endpoints = Vec::with_capacity(raw.len());
-    for (index, text) in raw.iter().enumerate() {
-        let at = path.index(index);
-        match endpoint(text) {
-            None => findings.problems.add(&at, text, "http://host:port or unix:/path"),
-            Some(endpoint) if endpoints.contains(&endpoint) => findings.problems.add(&at, text, "each endpoint once"),
-            Some(endpoint) => endpoints.push(endpoint),
-        }
+fn dns(raw: Option<&raw::Dns>, path: &Path, findings: &mut Findings) -> DnsConfig {
+    let text = |of: fn(&raw::Dns) -> &Option<String>| raw.and_then(|raw| of(raw).as_deref());
+    let min_ttl = findings.quantity(&path.key("min_ttl"), text(|raw| &raw.min_ttl), &limits::DNS_MIN_TTL);
+    let max_ttl = findings.quantity(&path.key("max_ttl"), text(|raw| &raw.max_ttl), &limits::DNS_MAX_TTL);
+    if min_ttl > max_ttl {
+        let [min, max] = [min_ttl, max_ttl].map(format_duration);
+        findings.problems.add(path, format_args!("min_ttl {min} and max_ttl {max}"), "min_ttl not above max_ttl");
     }
-    endpoints
+    DnsConfig { min_ttl, max_ttl }
 }
 
-fn endpoint(text: &str) -> Option<EndpointConfig> {
-    if let Some(path) = socket_path(text) {
-        return Some(EndpointConfig::Unix { path });
+fn health(raw: &raw::Health, path: &Path, findings: &mut Findings) -> HealthConfig {
+    HealthConfig {
+        service: raw.service.clone().unwrap_or_default(),
+        interval: findings.quantity(&path.key("interval"), raw.interval.as_deref(), &limits::HEALTH_INTERVAL),
+        timeout: findings.quantity(&path.key("timeout"), raw.timeout.as_deref(), &limits::HEALTH_TIMEOUT),
     }
-    let authority = text.strip_prefix("http://")?;
-    let authority = authority.strip_suffix('/').unwrap_or(authority);
-    if !is_host_port(authority) || authority.ends_with(":0") {
-        return None;
-    }
-    let uri = format!("http://{authority}").parse().ok()?;
-    Some(EndpointConfig::Http { uri })
 }
 
 fn metadata(raw: Option<&BTreeMap<String, String>>, path: &Path, findings: &mut Findings) -> Vec<(String, String)> {

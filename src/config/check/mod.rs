@@ -7,6 +7,7 @@ mod actions;
 mod address;
 mod backends;
 mod base64;
+mod endpoints;
 mod listeners;
 mod resilience;
 mod routes;

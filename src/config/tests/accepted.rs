@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{BACKEND, EVERYTHING, read};
 use crate::config::{
-    AdaptiveLimitConfig, Bind, BudgetConfig, Cause, Config, EndpointConfig, HedgingConfig, HedgingDelay, LogFormat, LogLevel,
-    OnFailure, OutlierConfig, Overrides, Protocol, RetryConfig, StatusCode, SuccessRateConfig,
+    AdaptiveLimitConfig, Bind, BudgetConfig, Cause, Config, DnsConfig, EndpointConfig, HealthConfig, HedgingConfig, HedgingDelay,
+    LogFormat, LogLevel, OnFailure, OutlierConfig, Overrides, Protocol, RetryConfig, StatusCode, SuccessRateConfig,
 };
 use crate::spop::{Action, TypedData};
 
@@ -47,7 +47,19 @@ fn every_key_arrives() {
     let [decisions, waf] = config.backends.as_slice() else { panic!("{:?}", config.backends) };
     assert_eq!((&*decisions.name, &*waf.name), ("decisions", "waf"));
     let endpoints: Vec<_> = decisions.endpoints.iter().map(ToString::to_string).collect();
-    assert_eq!(endpoints, ["http://127.0.0.1:50051", "http://[::1]:50051", "unix:/run/decisions.sock"]);
+    assert_eq!(
+        endpoints,
+        [
+            "http://127.0.0.1:50051",
+            "http://[::1]:50051",
+            "unix:/run/decisions.sock",
+            "dns://10.0.0.10:53/decisions.default.svc:50051"
+        ]
+    );
+    assert_eq!(decisions.dns, DnsConfig { min_ttl: Duration::from_secs(2), max_ttl: Duration::from_secs(30) });
+    let health =
+        HealthConfig { service: "decisions".to_owned(), interval: Duration::from_secs(2), timeout: Duration::from_millis(500) };
+    assert_eq!((&decisions.health, &waf.health), (&Some(health), &None));
     assert_eq!(decisions.connect_timeout, Duration::from_millis(250));
     assert_eq!((decisions.protocol, waf.protocol), (Protocol::Decide, Protocol::Auto));
     assert_eq!(decisions.metadata.len(), 2);
@@ -120,6 +132,19 @@ fn only_a_backend_must_be_named() {
 }
 
 #[test]
+fn names_and_health_have_defaults() {
+    let text = "
+        backends: {a: {endpoints: ['dns:///a:1'], health: {}}, b: {endpoints: ['dns:///b'], dns: {max_ttl: 5s}}}
+        routes: [{backend: a, messages: [a]}, {backend: b}]";
+    let (config, _) = read(text);
+    let [a, b] = config.backends.as_slice() else { panic!("{:?}", config.backends) };
+    let [five, sixty] = [5, 60].map(Duration::from_secs);
+    assert_eq!(a.dns, DnsConfig { min_ttl: five, max_ttl: sixty });
+    assert_eq!(a.health, Some(HealthConfig { service: String::new(), interval: five, timeout: Duration::from_secs(1) }));
+    assert_eq!((b.dns.max_ttl, &b.health), (five, &None));
+}
+
+#[test]
 fn socket_files_have_modes() {
     for (written, mode) in [("{}", 0o660), ("{mode: '0600'}", 0o600), ("{mode: 0777}", 0o777), ("{mode: '666'}", 0o666)] {
         let (config, _) = read(&format!("{BACKEND}listeners: [{{bind: 'unix:/s', unix: {written}}}]"));
@@ -145,12 +170,13 @@ fn the_environment_fills_in_values_of_any_type() {
 #[test]
 fn odd_but_valid_files_get_warnings() {
     let text = "
-        backends: {a: {endpoints: ['http://a:1']}, spare: {endpoints: ['http://b:1']}}
+        backends: {a: {endpoints: ['http://a:1']}, spare: {endpoints: ['http://b:1'], dns: {}}}
         routes: [{backend: a, on_failure: {default: {set: {txn.allow: yes}}}}]";
     let (_, warnings) = read(text);
     let warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
     let expected = [
         "backends.spare: no route uses it",
+        "backends.spare.dns: no endpoint is dns:///host:port",
         r#"routes[0].on_failure.default.set["txn.allow"]: a text, not a boolean: write true or false if one is meant"#,
     ];
     assert_eq!(warnings, expected);
@@ -179,6 +205,8 @@ fn flags_do_without_a_file() {
     let [route] = config.routes.as_slice() else { panic!("{:?}", config.routes) };
     assert_eq!((&*route.name, &*config.backends[0].name), ("*", "default"));
     assert_eq!(route.timeout, Duration::from_millis(20));
+    let config = Config::quick(&[], &["dns:///decisions:50051".to_owned()], None).unwrap();
+    assert_eq!(config.backends[0].endpoints[0].to_string(), "dns:///decisions:50051");
 }
 
 #[test]

@@ -97,8 +97,18 @@ fn addresses() {
         assert_problems(&bind(text), &[&format!("listeners[0].bind: found {text}, expected host:port or unix:/path")]);
     }
     let endpoint = |text: &str| problems(&format!("backends: {{a: {{endpoints: ['{text}']}}}}"));
-    for text in ["a:1", "http://a", "http://a:0", "http://a:1/path", "http://u@a:1", "https://a:1", "dns:///a:1", "unix:a"] {
-        assert_eq!(endpoint(text), [format!("backends.a.endpoints[0]: found {text}, expected http://host:port or unix:/path")]);
+    for text in ["a:1", "http://a", "http://a:0", "http://a:1/path", "http://u@a:1", "https://a:1", "unix:a"] {
+        assert_eq!(
+            endpoint(text),
+            [format!("backends.a.endpoints[0]: found {text}, expected http://host:port, dns:///host:port or unix:/path")]
+        );
+    }
+    for (text, expected) in [
+        ("dns://a:1", "dns:///host:port, with three slashes"),
+        ("dns:///a:0", "dns:///host:port, or dns:///name for SRV records"),
+        ("dns://server/a:1", "an IP address, with or without a port, between // and /"),
+    ] {
+        assert_eq!(endpoint(text), [format!("backends.a.endpoints[0]: found {text}, expected {expected}")]);
     }
     let mode = |mode: &str| format!("listeners: [{{bind: 'unix:/s', unix: {{mode: {mode}}}}}]");
     for text in ["660", "'0888'", "'07777'", "'66'", "u+rw"] {
@@ -242,6 +252,23 @@ fn fallback_values() {
 }
 
 #[test]
+fn names_and_health() {
+    let with = |keys: &str| problems(&format!("backends: {{a: {{endpoints: ['dns:///a:1'], {keys}}}}}"));
+    assert_eq!(
+        with("dns: {min_ttl: 2m}"),
+        ["backends.a.dns: found min_ttl 2m and max_ttl 60s, expected min_ttl not above max_ttl"]
+    );
+    assert_eq!(with("dns: {min_ttl: 0s}"), ["backends.a.dns.min_ttl: found 0s, expected 100ms to 60m"]);
+    assert_eq!(with("health: {timeout: 1}"), ["backends.a.health.timeout: found 1 without a unit, expected 10ms to 60s"]);
+    assert_eq!(with("health: {service: 5}"), ["backends.a.health.service: found 5, expected text of at most 256 characters"]);
+    assert_eq!(with("health: true"), ["backends.a.health: found true, expected keys and values"]);
+    assert_eq!(
+        problems("backends: {a: {endpoints: ['dns:///a:1', 'dns:A:1']}}"),
+        ["backends.a.endpoints[1]: found dns:A:1, expected each endpoint once"]
+    );
+}
+
+#[test]
 fn metadata_is_checked_but_its_values_are_not_repeated() {
     let with = |metadata: &str| problems(&format!("backends: {{a: {{endpoints: ['http://a:1'], metadata: {{{metadata}}}}}}}"));
     assert_eq!(
@@ -287,7 +314,7 @@ fn all_at_once_and_sorted() {
         - {backend: a, messages: [y], timeout: 0ms, on_failure: {default: {set: {allow: true}}}}
         drain: {grace_period: 1h}";
     let expected = [
-        "backends.a.endpoints[0]: found https://a:1, expected http://host:port or unix:/path",
+        "backends.a.endpoints[0]: found https://a:1, expected http://host:port, dns:///host:port or unix:/path",
         "drain.grace_period: found 1h, expected 0s to 10m",
         "listeners[0].bind: found nowhere, expected host:port or unix:/path",
         "listeners[0].read_timeout: found 5 without a unit, expected 10ms to 10m",
@@ -322,7 +349,7 @@ fn flags_are_named() {
     let listen = ["nowhere".to_owned()];
     let error = Config::quick(&listen, &["https://a:1".to_owned()], Some(Duration::ZERO)).unwrap_err().to_string();
     let expected = [
-        "--backend: found https://a:1, expected http://host:port or unix:/path",
+        "--backend: found https://a:1, expected http://host:port, dns:///host:port or unix:/path",
         "--listen: found nowhere, expected host:port or unix:/path",
         "--timeout: found 0s, expected 1ms to 60s",
     ];

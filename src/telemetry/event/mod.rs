@@ -2,10 +2,14 @@
 
 #[cfg(feature = "bridge")]
 mod decision;
+#[cfg(feature = "bridge")]
+mod discovery;
 mod spop;
 
 #[cfg(feature = "bridge")]
 pub(crate) use decision::{
     DecisionFailed, EndpointBack, EndpointDown, EndpointEjected, EndpointUp, LateAnswer, Retried, StreamRefused, UnknownAnswer,
 };
+#[cfg(feature = "bridge")]
+pub(crate) use discovery::*;
 pub(crate) use spop::*;

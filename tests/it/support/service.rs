@@ -10,6 +10,7 @@ use spop_bridge::pb::v1::decision_service_server::DecisionServiceServer;
 use spop_bridge::pb::v1::value::Kind;
 use spop_bridge::pb::v1::{self as pb, DecideRequest, VarScope};
 use tonic::Status;
+use tonic::service::Routes;
 
 use super::decider::{Decider, Record};
 use super::host::{Bound, FOREVER, Host};
@@ -135,6 +136,17 @@ impl Service {
         let record = Arc::new(Record::default());
         let decider = Decider::new(methods, Arc::new(script), Arc::clone(&record));
         Service { host: Host::start(bound, max_age, DecisionServiceServer::new(decider)), record }
+    }
+
+    /// With other services on the same port.
+    pub(crate) fn beside(
+        bound: Bound,
+        others: impl FnOnce(Routes) -> Routes,
+        script: impl Fn(&DecideRequest) -> Answer + Send + Sync + 'static,
+    ) -> Service {
+        let record = Arc::new(Record::default());
+        let decider = Decider::new(Methods::of_this_run(), Arc::new(script), Arc::clone(&record));
+        Service { host: Host::start(bound, FOREVER, others(Routes::new(DecisionServiceServer::new(decider)))), record }
     }
 
     /// Sets `txn.allow` to true, whatever it is asked.

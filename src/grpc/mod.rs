@@ -36,6 +36,7 @@ mod request;
 mod response;
 mod silence;
 mod stream;
+mod tls;
 mod unary;
 
 pub(crate) use admission::Engine;

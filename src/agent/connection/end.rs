@@ -66,7 +66,7 @@ where
 
     /// Nothing is in flight, half read or half written.
     fn is_quiet(&self) -> bool {
-        matches!(self.stage, Stage::Serving) && self.jobs.is_empty() && self.input.is_empty() && self.output.is_empty()
+        matches!(self.stage, Stage::Serving) && self.jobs.is_empty() && self.input.is_empty() && self.is_written()
     }
 
     pub(super) fn poll_stop(&mut self, cx: &mut Context<'_>, now: Instant) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::address::{is_host_port, socket_path};
-use super::{Findings, resilience};
+use super::{Findings, resilience, tls};
 use crate::config::limits;
 use crate::config::model::{BackendConfig, EndpointConfig};
 use crate::config::path::Path;
@@ -19,9 +19,11 @@ fn backend(name: &str, raw: &raw::Backend, path: &Path, findings: &mut Findings)
     if !is_name(name) {
         findings.problems.add(path, name, "a name of 1 to 128 letters, digits, _, . and -");
     }
+    let endpoints = endpoints(raw.endpoints.as_deref().unwrap_or_default(), &path.key("endpoints"), findings);
     BackendConfig {
         name: name.into(),
-        endpoints: endpoints(raw.endpoints.as_deref().unwrap_or_default(), &path.key("endpoints"), findings),
+        tls: tls::backend(raw, &endpoints, path, findings),
+        endpoints,
         connect_timeout: findings.quantity(
             &path.key("connect_timeout"),
             raw.connect_timeout.as_deref(),
@@ -51,7 +53,7 @@ fn endpoints(raw: &[String], path: &Path, findings: &mut Findings) -> Vec<Endpoi
     for (index, text) in raw.iter().enumerate() {
         let at = path.index(index);
         match endpoint(text) {
-            None => findings.problems.add(&at, text, "http://host:port or unix:/path"),
+            None => findings.problems.add(&at, text, raw::ENDPOINT_TITLE),
             Some(endpoint) if endpoints.contains(&endpoint) => findings.problems.add(&at, text, "each endpoint once"),
             Some(endpoint) => endpoints.push(endpoint),
         }
@@ -63,12 +65,12 @@ fn endpoint(text: &str) -> Option<EndpointConfig> {
     if let Some(path) = socket_path(text) {
         return Some(EndpointConfig::Unix { path });
     }
-    let authority = text.strip_prefix("http://")?;
+    let (scheme, authority) = text.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https"))?;
     let authority = authority.strip_suffix('/').unwrap_or(authority);
     if !is_host_port(authority) || authority.ends_with(":0") {
         return None;
     }
-    let uri = format!("http://{authority}").parse().ok()?;
+    let uri = format!("{scheme}://{authority}").parse().ok()?;
     Some(EndpointConfig::Http { uri })
 }
 

@@ -10,6 +10,7 @@ mod base64;
 mod listeners;
 mod resilience;
 mod routes;
+mod tls;
 
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::task::JoinHandle;
+use tokio_rustls::rustls::ServerConfig;
 
 use crate::agent::accept::{self, Places};
 use crate::agent::{SocketListener, UnixSocket};
@@ -14,6 +15,7 @@ use crate::config::{Bind, Config, ListenerConfig, format_duration};
 use crate::grpc::Backend;
 use crate::shutdown::{Drain, Shutdown};
 use crate::telemetry::{Totals, event};
+use crate::tls::{Live, Material};
 use crate::worker::{Handover, Worker};
 
 /// What connections get for their last bytes after the grace period.
@@ -41,25 +43,27 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// Binds all listeners, then starts the workers and accepts. Must be called within a tokio runtime, that of the control
+    /// Binds all listeners, then starts the workers and accepts. `material` is what `config` says about TLS. Must be called within a tokio runtime, that of the control
     /// thread.
     ///
     /// # Errors
     /// [`StartError`], with nothing left running or bound.
-    pub(crate) async fn start(config: Config) -> Result<Self, StartError> {
+    pub(crate) async fn start(config: Config, material: Material) -> Result<Self, StartError> {
         let config = Arc::new(config);
         let mut listeners = Vec::new();
         for (index, listener) in config.listeners.iter().enumerate() {
             listeners.push(bind(index, listener).await?);
         }
         let shutdown = Shutdown::new();
-        let backends: Vec<_> = config.backends.iter().map(Backend::start).collect();
+        let backends: Vec<_> =
+            config.backends.iter().zip(material.backends).map(|(backend, tls)| Backend::start(backend, tls)).collect();
         let workers = (0..config.workers.get()).map(|index| Worker::start(index, &config, &backends, shutdown.watch()));
         let workers = Arc::new(workers.collect::<io::Result<Vec<_>>>()?);
         let addresses = listeners.iter().map(|listener| listener.address().to_owned()).collect();
-        let acceptors = listeners.into_iter().enumerate().map(|(index, listener)| {
+        let acceptors = listeners.into_iter().zip(material.listeners).enumerate().map(|(index, (listener, tls))| {
             event::Listening { listener: &config.listeners[index].name, address: listener.address() }.record();
-            tokio::spawn(accept(index, listener, Arc::clone(&config), shutdown.watch(), Arc::clone(&workers)))
+            let (config, workers) = (Arc::clone(&config), Arc::clone(&workers));
+            tokio::spawn(accept(index, listener, Live::new(tls), config, shutdown.watch(), workers))
         });
         let acceptors = acceptors.collect();
         Ok(Self { addresses, acceptors, workers, config, shutdown })
@@ -105,12 +109,19 @@ impl App {
 }
 
 /// Accepts for one listener and gives each connection to the worker with the fewest.
-async fn accept(index: usize, listener: SocketListener, config: Arc<Config>, drain: Drain, workers: Arc<Vec<Worker>>) -> Places {
+async fn accept(
+    index: usize,
+    listener: SocketListener,
+    tls: Live<ServerConfig>,
+    config: Arc<Config>,
+    drain: Drain,
+    workers: Arc<Vec<Worker>>,
+) -> Places {
     let ListenerConfig { name, max_connections, .. } = &config.listeners[index];
     accept::accept(listener, name, *max_connections, drain, |socket, peer, place| {
         let worker = workers.iter().min_by_key(|worker| worker.connections());
         if let (Some(worker), Ok(socket)) = (worker, socket.detach()) {
-            worker.hand_over(Handover { listener: index, socket, peer, place });
+            worker.hand_over(Handover { listener: index, socket, peer, tls: tls.current(), place });
         }
     })
     .await

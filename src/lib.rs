@@ -18,7 +18,7 @@
 //! ```
 //!
 //! Start reading at `app`, which composes all of it, then follow the arrows. A module imports to its right only:
-//! `cli → app → {worker, control} → {agent, bridge} → grpc → telemetry → config → {spop, pb, protobuf, deadline, timer, shutdown}`.
+//! `cli → app → {worker, control} → {agent, bridge} → grpc → tls → telemetry → config → {spop, pb, protobuf, deadline, timer, shutdown}`.
 //! `service` stands beside them and knows only `pb` and `shutdown`; `internals` is for benchmarks and fuzz targets.
 #![deny(missing_docs)]
 
@@ -48,5 +48,7 @@ pub mod shutdown;
 pub mod spop;
 mod telemetry;
 mod timer;
+#[cfg(feature = "bridge")]
+mod tls;
 #[cfg(feature = "bridge")]
 mod worker;

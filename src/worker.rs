@@ -8,9 +8,10 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
+use tokio_rustls::rustls::ServerConfig;
 
 use crate::agent::accept::Place;
-use crate::agent::{Agent, AgentBuilder, BuildError, DetachedSocket, Process};
+use crate::agent::{Agent, AgentBuilder, BuildError, DetachedSocket, Process, Tls};
 use crate::bridge::{Bridge, Decide, status_actions};
 use crate::config::{Cause, Config, ListenerConfig};
 use crate::deadline::Deadline;
@@ -24,6 +25,8 @@ pub(crate) struct Handover {
     pub(crate) listener: usize,
     pub(crate) socket: DetachedSocket,
     pub(crate) peer: String,
+    /// TLS as it was said when the connection was accepted.
+    pub(crate) tls: Option<Arc<ServerConfig>>,
     /// Its place among the listener's connections.
     pub(crate) place: Place,
 }
@@ -93,11 +96,14 @@ impl Worker {
 
 async fn serve(agents: &[Agent<Bridge<Backends>>], mut handovers: mpsc::UnboundedReceiver<(Handover, Load)>, drain: Drain) {
     while let Some((handover, load)) = handovers.recv().await {
-        let Handover { listener, socket, peer, place } = handover;
+        let Handover { listener, socket, peer, tls, place } = handover;
         let (Some(agent), Ok(socket)) = (agents.get(listener).cloned(), socket.attach()) else { continue };
         let drain = drain.clone();
         tokio::spawn(async move {
-            agent.serve_connection(socket, &peer, drain).await;
+            match tls {
+                Some(tls) => agent.serve_connection(Tls::accept(socket, tls), &peer, drain).await,
+                None => agent.serve_connection(socket, &peer, drain).await,
+            }
             drop((place, load));
         });
     }

@@ -26,7 +26,22 @@ pub enum ConnectionError {
     WriteTimeout,
     /// The socket failed. A reset is how many HAProxy versions say good-bye (d22), so it is no fault.
     #[error("socket: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
+    /// The peer could not be let in by TLS. It was told why by an alert, if it speaks TLS at all.
+    #[cfg(feature = "tls")]
+    #[error("TLS handshake: {0}")]
+    Tls(super::HandshakeError),
+}
+
+impl From<io::Error> for ConnectionError {
+    fn from(error: io::Error) -> Self {
+        #[cfg(feature = "tls")]
+        let error = match error.downcast() {
+            Ok(handshake) => return Self::Tls(handshake),
+            Err(error) => error,
+        };
+        Self::Io(error)
+    }
 }
 
 impl ConnectionError {
@@ -38,6 +53,8 @@ impl ConnectionError {
             Self::Protocol(error) => error.status_code(),
             Self::HandshakeTimeout | Self::ReadTimeout | Self::WriteTimeout => StatusCode::TIMEOUT,
             Self::Io(_) => StatusCode::IO,
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => StatusCode::IO,
         }
     }
 }

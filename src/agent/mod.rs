@@ -37,6 +37,8 @@ mod processor;
 mod reserve;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tls")]
+mod tls;
 mod unix;
 
 use std::sync::Arc;
@@ -46,7 +48,11 @@ use accept::accept;
 pub use error::{BuildError, ConnectionError};
 pub use listener::{DetachedSocket, Listener, Socket, SocketListener};
 pub use processor::{Process, Processor};
+#[cfg(feature = "tls")]
+pub use tls::{HandshakeError, Tls, TlsListener};
 use tokio::io::{AsyncRead, AsyncWrite};
+#[cfg(feature = "tls")]
+pub use tokio_rustls::rustls;
 pub use unix::UnixSocket;
 
 use crate::shutdown::{Drain, Shutdown};

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use super::exit::Failure;
-use super::run::load;
+use super::run::{load, load_material};
 
-/// Check a configuration file and print all of its problems.
+/// Check a configuration file and the files that it names, and print all of their problems.
 #[derive(Debug, Parser)]
 pub(super) struct Args {
     /// The file to check.
@@ -17,7 +17,8 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let (config, warnings) = load(&args.config, &crate::config::Overrides::default())?;
-    for warning in &warnings {
+    let material = load_material(&config, &args.config.display().to_string())?;
+    for warning in warnings.iter().chain(&material.warnings) {
         say!("warning: {warning}");
     }
     let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });

@@ -8,7 +8,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::{Exit, Failure};
 use crate::app::App;
-use crate::config::{Config, LogFormat, LogLevel, Overrides, Warning, parse_duration};
+use crate::config::{Config, ConfigError, LogFormat, LogLevel, Overrides, Warning, parse_duration};
+use crate::tls::Material;
 
 /// Run the bridge, with a configuration file or with --listen and --backend alone.
 ///
@@ -22,7 +23,7 @@ pub(super) struct Args {
     /// Where HAProxy connects: host:port or unix:/path. Repeat it for more; with a file, replaces its listeners.
     #[arg(long, env = "SPOP_BRIDGE_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
     listen: Vec<String>,
-    /// The decision service: http://host:port, dns:///host:port or unix:/path. Repeat it for more endpoints of the same service.
+    /// The decision service: http(s)://host:port, dns:///host:port or unix:/path. Repeat it for more endpoints of the same service.
     #[arg(long, env = "SPOP_BRIDGE_BACKEND", value_name = "URI", value_delimiter = ',', required_unless_present = "config")]
     backend: Vec<String>,
     /// How long a decision may take, e.g. 50ms.
@@ -61,15 +62,17 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             Vec::new(),
         ),
     };
+    let name = args.config.as_ref().map_or_else(|| "command line".to_owned(), |file| file.display().to_string());
+    let material = load_material(&config, &name)?;
     crate::telemetry::init(&config.log);
-    for warning in &warnings {
+    for warning in warnings.iter().chain(&material.warnings) {
         tracing::warn!(%warning, "configuration");
     }
     super::open_files::raise_limit(&config);
     super::control_runtime()?.block_on(async {
         // Before anybody can know that we run: a signal that comes early drains too.
         let stop = Stop::new()?;
-        let app = App::start(config).await.map_err(|error| Failure::new(Exit::Start, error))?;
+        let app = App::start(config, material).await.map_err(|error| Failure::new(Exit::Start, error))?;
         app.run(stop.received()).await;
         Ok(())
     })
@@ -82,6 +85,12 @@ pub(super) fn load(file: &Path, overrides: &Overrides) -> Result<(Config, Vec<Wa
         std::fs::read_to_string(file).map_err(|error| Failure::new(Exit::Config, format!("{name}: cannot be read: {error}")))?;
     Config::from_yaml_with(&text, &name, &|variable| std::env::var(variable).ok(), overrides)
         .map_err(|error| Failure::new(Exit::Config, error))
+}
+
+/// Reads the files that the configuration in `file` names.
+pub(super) fn load_material(config: &Config, file: &str) -> Result<Material, Failure> {
+    Material::load(config)
+        .map_err(|problems| Failure::new(Exit::Config, ConfigError::Invalid { file: file.to_owned(), problems }))
 }
 
 /// The signals that end the process.

@@ -28,6 +28,7 @@ mod schema;
 mod shape;
 mod status_code;
 mod suggest;
+mod tls;
 mod tree;
 mod units;
 mod variable;
@@ -54,6 +55,7 @@ pub use self::pattern::Pattern;
 pub use self::protocol::Protocol;
 pub use self::schema::schema;
 pub use self::status_code::StatusCode;
+pub use self::tls::{BackendTls, Clients, Identity, ListenerTls, San, TlsVersion};
 pub use self::units::{UnitError, format_duration, format_size, parse_duration, parse_size};
 pub use self::variable::{NotAVariable, Variable};
 

@@ -14,6 +14,7 @@ use super::on_failure::OnFailure;
 use super::pattern::Pattern;
 use super::protocol::Protocol;
 use super::status_code::StatusCode;
+use super::tls::{BackendTls, ListenerTls};
 use super::variable::Variable;
 
 /// A whole configuration.
@@ -46,6 +47,8 @@ pub struct ListenerConfig {
     pub name: Arc<str>,
     /// The address.
     pub bind: Bind,
+    /// TLS, if it is on.
+    pub tls: Option<ListenerTls>,
     /// Connections at a time; more are closed at once.
     pub max_connections: usize,
     /// NOTIFYs in flight on one connection; above it no more are read from it.
@@ -103,6 +106,8 @@ pub struct BackendConfig {
     pub dns: DnsConfig,
     /// How to ask servers for their health; `None`: not at all.
     pub health: Option<HealthConfig>,
+    /// TLS to all of them, if it is on.
+    pub tls: Option<BackendTls>,
     /// For one connection to an endpoint.
     pub connect_timeout: Duration,
     /// How decisions are carried to an endpoint.
@@ -138,6 +143,7 @@ impl fmt::Debug for BackendConfig {
             .field("endpoints", &self.endpoints)
             .field("dns", &self.dns)
             .field("health", &self.health)
+            .field("tls", &self.tls)
             .field("connect_timeout", &self.connect_timeout)
             .field("protocol", &self.protocol)
             .field("max_in_flight", &self.max_in_flight)
@@ -183,9 +189,9 @@ pub struct HealthConfig {
 /// One gRPC server, or a name that stands for several.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EndpointConfig {
-    /// Over TCP, without TLS. Scheme `http`, a host and a port, nothing else.
+    /// Over TCP. Scheme `http` or, if the backend has TLS, `https`; a host and a port, nothing else.
     Http {
-        /// `http://host:port`.
+        /// `http://host:port` or `https://host:port`.
         uri: http::Uri,
     },
     /// All addresses that DNS has for a name.
@@ -224,7 +230,10 @@ impl fmt::Display for EndpointConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             // `Uri` prints the path "/" that nobody wrote.
-            Self::Http { uri } => write!(f, "http://{}", uri.authority().map_or("", |authority| authority.as_str())),
+            Self::Http { uri } => {
+                let authority = uri.authority().map_or("", |authority| authority.as_str());
+                write!(f, "{}://{authority}", uri.scheme_str().unwrap_or("http"))
+            }
             Self::Dns(name) => name.fmt(f),
             Self::Unix { path } => write!(f, "unix:{}", path.display()),
         }

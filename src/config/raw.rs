@@ -17,6 +17,7 @@ use super::cause::Cause;
 use super::log::{LogFormat, LogLevel};
 use super::protocol::Protocol;
 use super::status_code::StatusCode;
+use super::tls::TlsVersion;
 use super::{limits, variable};
 
 /// Configuration of spop-bridge.
@@ -64,6 +65,8 @@ pub(super) struct Listener {
     pub(super) bind: Option<String>,
     /// Permissions and owner of a Unix socket. Only with a unix: bind.
     pub(super) unix: Option<UnixSocket>,
+    /// TLS. Default: none.
+    pub(super) tls: Option<ListenerTls>,
     /// Connections at a time; more are closed at once.
     #[schemars(transform = limits::MAX_CONNECTIONS.clone())]
     pub(super) max_connections: Option<usize>,
@@ -106,14 +109,64 @@ pub(super) struct UnixSocket {
     pub(super) group: Option<String>,
 }
 
+/// TLS of a listener. All files are PEM, and are read again on a reload.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListenerTls {
+    /// Certificate that HAProxy sees, then those that lead to its CA.
+    #[schemars(required, title = FILE_TITLE, length(min = 1))]
+    pub(super) certificate: Option<String>,
+    /// Private key, not encrypted. May be the same file.
+    #[schemars(required, title = FILE_TITLE, length(min = 1))]
+    pub(super) key: Option<String>,
+    /// CAs of clients. With it, clients must show a certificate of one of them. Default: everybody may connect.
+    #[schemars(title = FILE_TITLE, length(min = 1))]
+    pub(super) client_ca: Option<String>,
+    /// Names (SANs) of which a client's certificate must have one. Only with client_ca. Default: any.
+    #[schemars(length(min = 1), inner(length(min = 1)), transform = Items("title", SAN_TITLE))]
+    pub(super) allowed_sans: Option<Vec<String>>,
+    /// The oldest version of TLS that is spoken.
+    #[schemars(title = VERSION_TITLE, extend("default" = TlsVersion::default().as_str()))]
+    pub(super) min_version: Option<TlsVersion>,
+}
+
+/// TLS to the endpoints of a backend. All files are PEM, and are read again on a reload.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BackendTls {
+    /// CAs of the servers' certificates. Default: those that the system trusts.
+    #[schemars(title = FILE_TITLE, length(min = 1))]
+    pub(super) ca: Option<String>,
+    /// Certificate to show to servers that ask, then those that lead to its CA.
+    #[schemars(title = FILE_TITLE, length(min = 1))]
+    pub(super) certificate: Option<String>,
+    /// Private key of the certificate, not encrypted. May be the same file.
+    #[schemars(title = FILE_TITLE, length(min = 1))]
+    pub(super) key: Option<String>,
+    /// Name that is asked for (SNI) and that a server's certificate must have. Default: the host of the authority.
+    #[schemars(title = SERVER_NAME_TITLE, length(min = 1))]
+    pub(super) server_name: Option<String>,
+    /// What requests have as their :authority. Default: that of the endpoint.
+    #[schemars(title = AUTHORITY_TITLE, length(min = 1))]
+    pub(super) authority: Option<String>,
+    /// Names (SANs) of which a server's certificate must have one, instead of the server's name.
+    #[schemars(length(min = 1), inner(length(min = 1)), transform = Items("title", SAN_TITLE))]
+    pub(super) allowed_sans: Option<Vec<String>>,
+    /// The oldest version of TLS that is spoken.
+    #[schemars(title = VERSION_TITLE, extend("default" = TlsVersion::default().as_str()))]
+    pub(super) min_version: Option<TlsVersion>,
+}
+
 /// A named group of endpoints that all give the same decisions.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Backend {
-    /// gRPC servers: http://host:port; dns:///host:port for all addresses that DNS has for the name; or unix: and the absolute path of a
-    /// socket. At least one.
+    /// gRPC servers: http://host:port or https://host:port; dns:///host:port for all addresses that DNS has for the name; or unix: and the
+    /// absolute path of a socket. At least one.
     #[schemars(required, length(min = 1), transform = Items("title", ENDPOINT_TITLE))]
     pub(super) endpoints: Option<Vec<String>>,
+    /// TLS to all of the endpoints. Default: with https://, that with these defaults; otherwise none.
+    pub(super) tls: Option<BackendTls>,
     /// How often the names of dns: endpoints are resolved.
     pub(super) dns: Option<Dns>,
     /// Asks each server for its health (grpc.health.v1) and leaves out those that are not serving. Default: nobody is asked. {}: with the
@@ -427,7 +480,12 @@ pub(super) const DEFAULT_BIND: &str = "127.0.0.1:9000";
 pub(super) const DEFAULT_STATUS_VARIABLE: &str = "txn.bridge_status";
 pub(super) const DEFAULT_MODE: &str = "0660";
 pub(super) const MODE_TITLE: &str = r#"permissions in octal, in quotes, such as "0660""#;
-pub(super) const ENDPOINT_TITLE: &str = "http://host:port, dns:///host:port or unix:/path";
+pub(super) const ENDPOINT_TITLE: &str = "http(s)://host:port, dns:///host:port or unix:/path";
+pub(super) const SERVER_NAME_TITLE: &str = "a DNS name or an IP address";
+pub(super) const AUTHORITY_TITLE: &str = "host or host:port";
+pub(super) const SAN_TITLE: &str = "a DNS name, an IP address, or a URI such as spiffe://example.org/haproxy";
+const FILE_TITLE: &str = "the path of a PEM file";
+const VERSION_TITLE: &str = r#""1.2" or "1.3", in quotes"#;
 const BACKEND_NAME_PATTERN: &str = "^[A-Za-z0-9_.-]{1,128}$";
 const METADATA_KEY_PATTERN: &str = "^[a-z0-9_.-]+$";
 pub(super) const PREFIX_TITLE: &str = "letters, digits, _ and ., at most 57 bytes";

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use tokio::sync::{Notify, watch};
+use tokio_rustls::rustls::ClientConfig;
 
 use super::admission::Admission;
 use super::connect::Connector;
@@ -25,9 +26,9 @@ pub(crate) struct Backend {
 }
 
 impl Backend {
-    /// Starts discovery and health checks on the current runtime, that of the control thread.
-    pub(crate) fn start(config: &BackendConfig) -> Arc<Self> {
-        let connector = Arc::new(Connector::new(config));
+    /// Starts discovery and health checks on the current runtime, that of the control thread. `tls` is what `config.tls` has become.
+    pub(crate) fn start(config: &BackendConfig, tls: Option<Arc<ClientConfig>>) -> Arc<Self> {
+        let connector = Arc::new(Connector::new(config, tls));
         let (members, wanted) = members::watch(config, &connector);
         let admission = Admission::new(config.max_in_flight);
         Arc::new(Self { config: config.clone(), connector, members, wanted, admission, usable: watch::Sender::new(0) })
@@ -36,6 +37,11 @@ impl Backend {
     /// What it was made from.
     pub(crate) fn config(&self) -> &BackendConfig {
         &self.config
+    }
+
+    /// Connections that are made from now on use `tls`: the same names of files, with other contents.
+    pub(crate) fn set_tls(&self, tls: Option<Arc<ClientConfig>>) {
+        self.connector.set_tls(tls);
     }
 
     /// Starts a worker's connections on the current runtime, that of the worker. `speaks` is whether this worker tells the log.

@@ -59,7 +59,7 @@ impl Target {
     pub(super) fn new(address: &Address, backend: &Arc<Backend>) -> Self {
         let method = |path| backend.connector.method(address, path);
         Self {
-            name: address.to_string().into(),
+            name: backend.connector.name(address).into(),
             address: address.clone(),
             decide: method("/spopbridge.v1.DecisionService/Decide"),
             decide_stream: method("/spopbridge.v1.DecisionService/DecideStream"),

@@ -2,19 +2,23 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
 use http::Uri;
-use http::uri::{Parts, PathAndQuery, Scheme};
+use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::rustls::ClientConfig;
 
 use super::allowance::{Allowance, Limited};
 use super::members::Address;
-use crate::config::BackendConfig;
+use super::tls;
+use crate::config::{BackendConfig, BackendTls};
+use crate::tls::Live;
 
 /// The kernel notices within about a minute that an idle peer is gone. HTTP/2 pings would be quicker, but common gRPC servers
 /// take unsolicited ones as abuse and close the connection.
@@ -43,23 +47,35 @@ pub(super) type Connection = Pin<Box<dyn Future<Output = Result<(), h2::Error>> 
 #[derive(Debug)]
 pub(super) struct Connector {
     timeout: Duration,
+    /// What is said about TLS, if it is on.
+    tls: Option<BackendTls>,
+    live: Live<ClientConfig>,
 }
 
 impl Connector {
-    pub(super) fn new(config: &BackendConfig) -> Self {
-        Self { timeout: config.connect_timeout }
+    /// `tls` is what `config.tls` has become, if it is on.
+    pub(super) fn new(config: &BackendConfig, tls: Option<Arc<ClientConfig>>) -> Self {
+        Self { timeout: config.connect_timeout, tls: config.tls.clone(), live: Live::new(tls) }
     }
 
-    /// Connects within the backend's `connect_timeout` and starts HTTP/2, without waiting for the peer to show that it speaks it.
+    /// Connections that are made from now on use `tls`.
+    pub(super) fn set_tls(&self, tls: Option<Arc<ClientConfig>>) {
+        self.live.replace(tls);
+    }
+
+    /// Connects within the backend's `connect_timeout`, TLS included, and starts HTTP/2. Without TLS it does not wait for the peer to show
+    /// that it speaks that.
     ///
     /// # Errors
-    /// What the operating system says, or [`io::ErrorKind::TimedOut`].
+    /// What the operating system says, what is wrong with the peer's TLS, or [`io::ErrorKind::TimedOut`].
     pub(super) async fn connect(&self, address: &Address) -> io::Result<(Sender, Connection, Allowance)> {
         let attempt = async {
             match address {
-                Address::Host(authority) => http2(tcp(TcpStream::connect(authority.as_str()).await?)?).await,
-                Address::Resolved { address, .. } => http2(tcp(TcpStream::connect(address).await?)?).await,
-                Address::Unix(path) => http2(UnixStream::connect(path).await?).await,
+                Address::Host(authority) => self.secure(tcp(TcpStream::connect(authority.as_str()).await?)?, address).await,
+                Address::Resolved { address: resolved, .. } => {
+                    self.secure(tcp(TcpStream::connect(resolved).await?)?, address).await
+                }
+                Address::Unix(path) => self.secure(UnixStream::connect(path).await?, address).await,
             }
         };
         match tokio::time::timeout(self.timeout, attempt).await {
@@ -68,11 +84,36 @@ impl Connector {
         }
     }
 
+    /// HTTP/2 over TLS, or over what there is.
+    async fn secure<S>(&self, stream: S, address: &Address) -> io::Result<(Sender, Connection, Allowance)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Some(tls) = &self.tls else { return http2(tls::Plain::new(stream)).await };
+        let config = self.live.current().ok_or_else(|| io::Error::other("TLS without its files, please report it"))?;
+        let authority = self.authority(address);
+        let name = tls::server_name(tls.server_name.as_ref(), &authority)?;
+        http2(tls::handshake(stream, config, name).await?).await
+    }
+
+    /// The server at `address`, for logs and errors.
+    pub(super) fn name(&self, address: &Address) -> String {
+        match address {
+            Address::Host(authority) if self.tls.is_some() => format!("https://{authority}"),
+            address => address.to_string(),
+        }
+    }
+
+    fn authority(&self, address: &Address) -> Authority {
+        let said = self.tls.as_ref().and_then(|tls| tls.authority.clone());
+        said.unwrap_or_else(|| address.authority())
+    }
+
     /// What requests to the method at `path` of the server at `address` carry.
     pub(super) fn method(&self, address: &Address, path: &'static str) -> Uri {
         let mut parts = Parts::default();
-        parts.scheme = Some(Scheme::HTTP);
-        parts.authority = Some(address.authority());
+        parts.scheme = Some(if self.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP });
+        parts.authority = Some(self.authority(address));
         parts.path_and_query = Some(PathAndQuery::from_static(path));
         // It has all three parts.
         Uri::from_parts(parts).unwrap_or_else(|_| Uri::from_static(path))

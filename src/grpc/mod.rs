@@ -41,6 +41,7 @@ mod resolver;
 mod response;
 mod silence;
 mod stream;
+mod tls;
 mod unary;
 
 pub(crate) use admission::Engine;

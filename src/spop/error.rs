@@ -25,7 +25,7 @@ pub enum DecodeError {
     #[error("32-bit integer out of range")]
     IntegerOutOfRange,
     /// The length prefix is above the limit. Seen when something that is not HAProxy connects.
-    #[error("frame of {len} bytes exceeds the limit of {max}")]
+    #[error("frame of {len} bytes exceeds the limit of {max}{}", stranger(*len))]
     FrameTooBig {
         /// Bytes that the prefix announces.
         len: u32,
@@ -89,6 +89,15 @@ impl DecodeError {
             Self::FrameTooBig { .. } | Self::TooManyMessages | Self::TooManyArgs => StatusCode::TOO_BIG,
             _ => StatusCode::INVALID,
         }
+    }
+}
+
+/// What else the length prefix may be, for those who look for the mistake.
+const fn stranger(len: u32) -> &'static str {
+    match len.to_be_bytes() {
+        [0x16, 3, _, _] => ": these are the first bytes of TLS, which is not on here",
+        [b'G', b'E', b'T', b' '] | [b'P', b'O', b'S', b'T'] | [b'P', b'R', b'I', b' '] => ": these are the first bytes of HTTP",
+        _ => "",
     }
 }
 

@@ -37,6 +37,8 @@ counts! {
     HealthChecks => "health_checks",
     /// SPOP connections ended because the peer broke the protocol or a timeout.
     ProtocolErrors => "protocol_errors",
+    /// SPOP connections ended because the peer could not be let in by TLS.
+    TlsRefused => "tls_refused",
     /// NOTIFY frames received.
     Notifies => "notifies",
     /// NOTIFY frames whose processor panicked.

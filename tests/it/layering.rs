@@ -1,12 +1,12 @@
 //! Who may import whom: each folder of `src/` only what is to its right in the design.
 //!
-//! `main → cli → app → {worker, control} → {agent, bridge, admin} → grpc → telemetry → config → {spop, pb, protobuf, deadline, timer, shutdown}`
+//! `main → cli → app → {worker, control} → {agent, bridge, admin} → grpc → tls → telemetry → config → {spop, pb, protobuf, deadline, timer, shutdown}`
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// A folder or file of `src/`, and what it may name after `crate::`.
-const ALLOWED: [(&str, &[&str]); 17] = [
+const ALLOWED: [(&str, &[&str]); 18] = [
     ("spop", &[]),
     ("pb", &[]),
     ("deadline", &[]),
@@ -17,6 +17,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     ("service", &["pb", "shutdown"]),
     ("config", &["spop"]),
     ("telemetry", &["config"]),
+    ("tls", &["config"]),
     ("agent", &["spop", "shutdown", "timer", "telemetry::event"]),
     (
         "bridge",
@@ -32,16 +33,30 @@ const ALLOWED: [(&str, &[&str]); 17] = [
             "grpc::Request",
         ],
     ),
-    ("grpc", &["pb", "protobuf", "deadline", "timer", "config", "telemetry::event", "telemetry::TraceContext"]),
+    ("grpc", &["pb", "protobuf", "deadline", "timer", "tls", "config", "telemetry::event", "telemetry::TraceContext"]),
     // What benchmarks and fuzz targets reach: the translation alone.
     ("internals", &["bridge::request", "bridge::response", "grpc::item", "grpc::Request", "config::RESERVED_PREFIX", "spop"]),
-    ("worker", &["agent", "bridge", "grpc", "telemetry", "config", "spop", "pb", "deadline", "shutdown"]),
+    ("worker", &["agent", "bridge", "grpc", "tls", "telemetry", "config", "spop", "pb", "deadline", "shutdown"]),
     (
         "app",
-        &["worker", "control", "agent", "bridge", "admin", "grpc", "telemetry", "config", "spop", "pb", "deadline", "shutdown"],
+        &[
+            "worker",
+            "control",
+            "agent",
+            "bridge",
+            "admin",
+            "grpc",
+            "tls",
+            "telemetry",
+            "config",
+            "spop",
+            "pb",
+            "deadline",
+            "shutdown",
+        ],
     ),
-    ("cli", &["app", "agent", "service", "telemetry", "config", "spop", "pb", "deadline", "shutdown"]),
-    ("control", &["agent", "bridge", "grpc", "telemetry", "config", "spop", "pb", "deadline", "shutdown"]),
+    ("cli", &["app", "agent", "service", "tls", "telemetry", "config", "spop", "pb", "deadline", "shutdown"]),
+    ("control", &["agent", "bridge", "grpc", "tls", "telemetry", "config", "spop", "pb", "deadline", "shutdown"]),
 ];
 
 #[test]

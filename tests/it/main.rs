@@ -26,4 +26,5 @@ mod service;
 mod shutdown;
 mod spop_differential;
 mod stream;
+mod tls;
 mod unix_socket;

@@ -42,6 +42,19 @@ check 2.6 haproxy-2.x-3.0.cfg
 check 3.0 haproxy-2.x-3.0.cfg
 check 3.2 haproxy-3.1.cfg
 
+# HAProxy reads the files that tls.cfg names.
+CERTS=$(mktemp -d)
+export CERTS
+trap 'rm -r "$CERTS"' EXIT
+if has openssl; then
+    openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=test -out "$CERTS/bridge-ca.pem" -keyout "$CERTS/key.pem" 2>/dev/null
+    cat "$CERTS/bridge-ca.pem" "$CERTS/key.pem" > "$CERTS/haproxy.pem"
+    for line in 2.6 3.0 3.2; do check "$line" tls.cfg; done
+else
+    skipped=$((skipped + 1))
+    say "skipped: tls.cfg, since openssl is not here"
+fi
+
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ] || exit 1
 if [ "$skipped" -gt 0 ] && in_ci; then die "CI=true: nothing may be skipped."; fi

@@ -66,7 +66,7 @@ where
 
     /// Nothing is in flight, half read or half written.
     fn is_quiet(&mut self) -> bool {
-        let empty = self.jobs.is_empty() && self.input.is_empty() && self.output.is_empty();
+        let empty = self.jobs.is_empty() && self.input.is_empty() && self.is_written();
         matches!(self.stage, Stage::Serving) && empty && !self.rest.is_on()
     }
 

@@ -78,6 +78,8 @@ pub(super) struct Connection<S, P: Process> {
     frame_begun: Option<Instant>,
     /// The peer has taken nothing since then.
     write_blocked: Option<Instant>,
+    /// The stream may keep some of what was written.
+    unflushed: bool,
 }
 
 impl<S, P> Connection<S, P>
@@ -110,6 +112,7 @@ where
             active: now,
             frame_begun: None,
             write_blocked: None,
+            unflushed: false,
         }
     }
 
@@ -118,6 +121,8 @@ where
         if let Err(error) = poll_fn(|cx| self.poll_serve(cx)).await {
             self.fault.get_or_insert(error);
         }
+        #[cfg(feature = "tls")]
+        self.tell_refused().await;
         // How the socket ended is no fault: HAProxy resets connections that it no longer needs (d22).
         let fault = self.fault.as_ref().filter(|fault| !matches!(fault, ConnectionError::Io(_)));
         event::ConnectionClosed {
@@ -127,6 +132,17 @@ where
             abandoned: self.jobs.len(),
         }
         .record();
+    }
+
+    /// Ends a connection that TLS did not let in: its alert must reach the peer before the end does.
+    #[cfg(feature = "tls")]
+    async fn tell_refused(&mut self) {
+        let Some(ConnectionError::Tls(error)) = &self.fault else { return };
+        let (listener, peer) = (&*self.settings.session.listener, &*self.session.peer().address);
+        event::TlsRefused { listener, peer, error }.record();
+        self.fault = None;
+        self.stage = Stage::Flushing;
+        let _ = poll_fn(|cx| self.poll_serve(cx)).await;
     }
 
     fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
@@ -142,11 +158,11 @@ where
                 Stage::Finishing { .. } => self.poll_jobs(cx, now) | self.poll_output(cx, now)? | self.finish_if_idle(),
                 Stage::Flushing => {
                     let progress = self.poll_output(cx, now)?;
-                    if self.output.is_empty() {
+                    if self.is_written() {
                         ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
                         self.stage = Stage::Lingering { since: now };
                     }
-                    progress | self.output.is_empty()
+                    progress | self.is_written()
                 }
                 // Looked at here as well as by the timer: a peer that never stops sending must not keep us.
                 Stage::Lingering { since } if since.elapsed() >= LINGER => return Poll::Ready(Ok(())),

@@ -66,12 +66,19 @@ where
                 Poll::Ready(written) => {
                     self.output.advance(written);
                     self.write_blocked = None;
+                    self.unflushed = true;
                     progress = true;
                 }
                 Poll::Pending => {
                     self.write_blocked.get_or_insert(now);
                     return Ok(progress);
                 }
+            }
+        }
+        if self.unflushed {
+            match Pin::new(&mut self.stream).poll_flush(cx)? {
+                Poll::Ready(()) => (self.unflushed, self.write_blocked) = (false, None),
+                Poll::Pending => _ = self.write_blocked.get_or_insert(now),
             }
         }
         if progress {
@@ -82,5 +89,10 @@ where
             }
         }
         Ok(progress)
+    }
+
+    /// Whether all has left that there was to say.
+    pub(super) fn is_written(&self) -> bool {
+        self.output.is_empty() && !self.unflushed
     }
 }

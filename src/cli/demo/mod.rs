@@ -55,7 +55,8 @@ async fn play(args: &Args) -> Result<(), Failure> {
     let config = Config::quick_with(&[endpoint], Some(Duration::from_millis(200)), &overrides)
         .map_err(|error| Failure::new(Exit::Config, error))?;
     crate::telemetry::init(&config.log);
-    let app = App::start(config).await.map_err(|error| Failure::new(Exit::Start, error))?;
+    let material = super::run::load_material(&config, "demo")?;
+    let app = App::start(config, material).await.map_err(|error| Failure::new(Exit::Start, error))?;
     let bridge = app.addresses().concat();
     say!("decision service  {service}   paths under /admin need the header `x-token: let-me-in`");
     say!("spop-bridge       {bridge}   asks the service for every request");

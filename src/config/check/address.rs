@@ -18,6 +18,14 @@ pub(super) fn socket_path(text: &str) -> Option<PathBuf> {
     usable.then(|| PathBuf::from(path))
 }
 
+/// The host of `host:port` or `host`, an IPv6 address without its brackets.
+pub(super) fn host(text: &str) -> &str {
+    match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, _)) => address,
+        None => text.split_once(':').map_or(text, |(host, _)| host),
+    }
+}
+
 fn is_host(host: &str) -> bool {
     match host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
         Some(address) => address.parse::<Ipv6Addr>().is_ok(),

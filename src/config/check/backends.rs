@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Findings, endpoints, resilience};
+use super::{Findings, endpoints, resilience, tls};
 use crate::config::error::Warning;
 use crate::config::limits;
 use crate::config::model::{BackendConfig, DnsConfig, EndpointConfig, HealthConfig};
@@ -26,6 +26,7 @@ fn backend(name: &str, raw: &raw::Backend, path: &Path, findings: &mut Findings)
     }
     BackendConfig {
         name: name.into(),
+        tls: tls::backend(raw, &endpoints, path, findings),
         endpoints,
         dns: dns(raw.dns.as_ref(), &path.key("dns"), findings),
         health: raw.health.as_ref().map(|raw| health(raw, &path.key("health"), findings)),

@@ -34,12 +34,12 @@ fn endpoint(text: &str) -> Result<EndpointConfig, &'static str> {
 }
 
 fn http(text: &str) -> Option<EndpointConfig> {
-    let authority = text.strip_prefix("http://")?;
+    let (scheme, authority) = text.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https"))?;
     let authority = authority.strip_suffix('/').unwrap_or(authority);
     if !is_host_port(authority) || authority.ends_with(":0") {
         return None;
     }
-    let uri = format!("http://{authority}").parse().ok()?;
+    let uri = format!("{scheme}://{authority}").parse().ok()?;
     Some(EndpointConfig::Http { uri })
 }
 

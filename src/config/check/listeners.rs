@@ -1,7 +1,7 @@
 //! `listeners`: names, addresses, socket files.
 
-use super::Findings;
 use super::address::{is_host_port, socket_path};
+use super::{Findings, tls};
 use crate::config::limits::{self, ByteSize, OrNever};
 use crate::config::model::{Bind, ListenerConfig};
 use crate::config::path::Path;
@@ -31,6 +31,7 @@ fn listener(raw: &raw::Listener, path: &Path, findings: &mut Findings) -> Listen
     let ByteSize(max_frame_size) =
         findings.quantity(&path.key("max_frame_size"), raw.max_frame_size.as_deref(), &limits::MAX_FRAME_SIZE);
     let OrNever(idle_timeout) = findings.quantity(&path.key("idle_timeout"), raw.idle_timeout.as_deref(), &limits::IDLE_TIMEOUT);
+    let tls = raw.tls.as_ref().map(|raw| tls::listener(raw, &path.key("tls"), findings));
     let mut timeout = |key, text: &Option<String>, limit| findings.quantity(&path.key(key), text.as_deref(), limit);
     ListenerConfig {
         name: raw.name.as_deref().unwrap_or(bind_text).into(),
@@ -43,6 +44,7 @@ fn listener(raw: &raw::Listener, path: &Path, findings: &mut Findings) -> Listen
         idle_timeout,
         var_prefix: var_prefix(raw.var_prefix.as_deref(), &path.key("var_prefix"), findings),
         bind,
+        tls,
     }
 }
 

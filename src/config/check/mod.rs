@@ -11,6 +11,7 @@ mod endpoints;
 mod listeners;
 mod resilience;
 mod routes;
+mod tls;
 
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::{BACKEND, EVERYTHING, read};
 use crate::config::{
-    AdaptiveLimitConfig, Bind, BudgetConfig, Cause, Config, DnsConfig, EndpointConfig, HealthConfig, HedgingConfig, HedgingDelay,
-    LogFormat, LogLevel, OnFailure, OutlierConfig, Overrides, Protocol, RetryConfig, StatusCode, SuccessRateConfig,
+    AdaptiveLimitConfig, BackendTls, Bind, BudgetConfig, Cause, Config, DnsConfig, EndpointConfig, HealthConfig, HedgingConfig,
+    HedgingDelay, Identity, LogFormat, LogLevel, OnFailure, OutlierConfig, Overrides, Protocol, RetryConfig, San, StatusCode,
+    SuccessRateConfig, TlsVersion,
 };
 use crate::spop::{Action, TypedData};
 
@@ -43,6 +44,15 @@ fn every_key_arrives() {
     let path = "/run/spop-bridge/spop.sock".into();
     let unix = Bind::Unix { path, mode: 0o600, user: Some("haproxy".to_owned()), group: Some("1000".to_owned()) };
     assert_eq!((&local.bind, local.idle_timeout), (&unix, None));
+
+    let tls = main.tls.as_ref().unwrap();
+    let identity = |certificate: &str, key: &str| Identity { certificate: certificate.into(), key: key.into() };
+    assert_eq!(tls.identity, identity("/etc/spop-bridge/tls.crt", "/etc/spop-bridge/tls.key"));
+    let clients = tls.clients.as_ref().unwrap();
+    let names: Vec<_> = clients.allowed_sans.iter().map(ToString::to_string).collect();
+    assert_eq!(clients.ca.to_str(), Some("/etc/spop-bridge/haproxy-ca.crt"));
+    assert_eq!(names, ["haproxy.example.com", "192.0.2.1", "spiffe://example.org/haproxy"]);
+    assert_eq!((tls.min_version, &local.tls), (TlsVersion::V1_3, &None));
 
     let [decisions, waf] = config.backends.as_slice() else { panic!("{:?}", config.backends) };
     assert_eq!((&*decisions.name, &*waf.name), ("decisions", "waf"));
@@ -82,6 +92,14 @@ fn every_key_arrives() {
     assert_eq!(decisions.outlier_detection, outliers);
     assert_eq!((waf.retry.max_attempts, waf.hedging, waf.adaptive_limit), (3, None, None));
     assert_eq!((waf.max_in_flight, waf.outlier_detection.consecutive_failures), (16_384, Some(5)));
+    assert_eq!((&decisions.tls, waf.endpoints[0].to_string()), (&None, "https://waf.default.svc:50051".to_owned()));
+    let tls = waf.tls.as_ref().unwrap();
+    assert_eq!(tls.ca.as_deref(), Some("/etc/spop-bridge/waf-ca.crt".as_ref()));
+    assert_eq!(tls.identity, Some(identity("/etc/spop-bridge/client.pem", "/etc/spop-bridge/client.pem")));
+    assert_eq!(tls.server_name.as_ref().map(|name| name.to_str().into_owned()).as_deref(), Some("waf.example.com"));
+    assert_eq!(tls.authority.as_ref().map(|authority| authority.as_str()), Some("waf.example.com:443"));
+    assert_eq!(tls.allowed_sans, [San::Uri("spiffe://example.org/waf".to_owned())]);
+    assert_eq!(tls.min_version, TlsVersion::V1_3);
 
     let [checks, rest] = config.routes.as_slice() else { panic!("{:?}", config.routes) };
     assert_eq!((&*checks.name, &*rest.name), ("checks", "waf-*"));
@@ -241,4 +259,23 @@ fn hedging_waits_for_the_95th_percentile_unless_told_otherwise() {
 fn failures_in_a_row_need_not_matter() {
     let (config, _) = read("backends: {a: {endpoints: ['http://a:1'], outlier_detection: {consecutive_failures: 0}}}");
     assert_eq!(config.backends[0].outlier_detection.consecutive_failures, None);
+}
+
+#[test]
+fn https_is_tls_with_its_defaults() {
+    let (config, _) = read("backends: {a: {endpoints: ['https://a:1', 'unix:/s']}}");
+    assert_eq!(config.backends[0].tls, Some(BackendTls::default()));
+    assert_eq!(config.backends[0].tls.as_ref().unwrap().min_version, TlsVersion::V1_2);
+    let (config, _) = read("backends: {a: {endpoints: ['unix:/s'], tls: {ca: ca.pem}}}");
+    assert!(config.backends[0].tls.is_some());
+    let (config, _) = read(BACKEND);
+    assert_eq!(config.backends[0].tls, None);
+}
+
+#[test]
+fn all_files_are_listed_once() {
+    let (config, _) = read(EVERYTHING);
+    let files: Vec<_> = config.files().iter().map(|file| file.display().to_string()).collect();
+    let expected = ["client.pem", "haproxy-ca.crt", "tls.crt", "tls.key", "waf-ca.crt"];
+    assert_eq!(files, expected.map(|file| format!("/etc/spop-bridge/{file}")));
 }

@@ -97,10 +97,10 @@ fn addresses() {
         assert_problems(&bind(text), &[&format!("listeners[0].bind: found {text}, expected host:port or unix:/path")]);
     }
     let endpoint = |text: &str| problems(&format!("backends: {{a: {{endpoints: ['{text}']}}}}"));
-    for text in ["a:1", "http://a", "http://a:0", "http://a:1/path", "http://u@a:1", "https://a:1", "unix:a"] {
+    for text in ["a:1", "http://a", "http://a:0", "http://a:1/path", "http://u@a:1", "https://a", "unix:a"] {
         assert_eq!(
             endpoint(text),
-            [format!("backends.a.endpoints[0]: found {text}, expected http://host:port, dns:///host:port or unix:/path")]
+            [format!("backends.a.endpoints[0]: found {text}, expected http(s)://host:port, dns:///host:port or unix:/path")]
         );
     }
     for (text, expected) in [
@@ -307,14 +307,14 @@ fn all_at_once_and_sorted() {
     let text = "
         listenrs: []
         listeners: [{bind: nowhere, read_timeout: 5}]
-        backends: {a: {endpoints: ['https://a:1']}}
+        backends: {a: {endpoints: ['ftp://a:1']}}
         routes:
         - {backend: a, messages: [x], timeout: 50}
         - {backend: b, messages: [x]}
         - {backend: a, messages: [y], timeout: 0ms, on_failure: {default: {set: {allow: true}}}}
         drain: {grace_period: 1h}";
     let expected = [
-        "backends.a.endpoints[0]: found https://a:1, expected http://host:port, dns:///host:port or unix:/path",
+        "backends.a.endpoints[0]: found ftp://a:1, expected http(s)://host:port, dns:///host:port or unix:/path",
         "drain.grace_period: found 1h, expected 0s to 10m",
         "listeners[0].bind: found nowhere, expected host:port or unix:/path",
         "listeners[0].read_timeout: found 5 without a unit, expected 10ms to 10m",
@@ -347,9 +347,9 @@ fn no_key_of_a_right_file_may_hold_something_of_another_type() {
 #[test]
 fn flags_are_named() {
     let listen = ["nowhere".to_owned()];
-    let error = Config::quick(&listen, &["https://a:1".to_owned()], Some(Duration::ZERO)).unwrap_err().to_string();
+    let error = Config::quick(&listen, &["ftp://a:1".to_owned()], Some(Duration::ZERO)).unwrap_err().to_string();
     let expected = [
-        "--backend: found https://a:1, expected http://host:port, dns:///host:port or unix:/path",
+        "--backend: found ftp://a:1, expected http(s)://host:port, dns:///host:port or unix:/path",
         "--listen: found nowhere, expected host:port or unix:/path",
         "--timeout: found 0s, expected 1ms to 60s",
     ];
@@ -389,4 +389,90 @@ fn only_statuses_that_leave_time_can_be_tried_again() {
     let text = "backends: {a: {endpoints: ['http://a:1'], retry: {retryable_status_codes: [DEADLINE_EXCEEDED]}}}";
     let found = problems(text);
     assert!(found[0].starts_with("backends.a.retry.retryable_status_codes[0]: found DEADLINE_EXCEEDED, expected"), "{found:?}");
+}
+
+#[test]
+fn tls_of_listeners() {
+    let with = |tls: &str| format!("listeners: [{{bind: 'a:1', tls: {{{tls}}}}}]");
+    let file = "expected the path of a PEM file";
+    assert_problems(
+        &with(""),
+        &[
+            &format!("listeners[0].tls.certificate: found nothing, {file}"),
+            &format!("listeners[0].tls.key: found nothing, {file}"),
+        ],
+    );
+    assert_problems(
+        &with("certificate: '', key: 5, client_ca: true"),
+        &[
+            &format!("listeners[0].tls.certificate: found an empty text, {file}"),
+            &format!("listeners[0].tls.client_ca: found true, {file}"),
+            &format!("listeners[0].tls.key: found 5, {file}"),
+        ],
+    );
+    assert_problems(
+        &with("certificate: c, key: k, allowed_sans: [haproxy]"),
+        &[
+            "listeners[0].tls.allowed_sans: found names of clients, expected client_ca beside it: names count only in certificates that are asked for",
+        ],
+    );
+    assert_problems(
+        &with("certificate: c, key: k, client_ca: a, allowed_sans: []"),
+        &["listeners[0].tls.allowed_sans: found an empty list, expected a list with at least one item"],
+    );
+    let san = "a DNS name, an IP address, or a URI such as spiffe://example.org/haproxy";
+    assert_problems(
+        &with(
+            "certificate: c, key: k, client_ca: a, allowed_sans: ['a b', 'spiffe://', '*.example.com', '://x', 'haproxy:9000']",
+        ),
+        &[
+            &format!("listeners[0].tls.allowed_sans[0]: found a b, expected {san}"),
+            &format!("listeners[0].tls.allowed_sans[1]: found spiffe://, expected {san}"),
+            &format!("listeners[0].tls.allowed_sans[2]: found *.example.com, expected {san}"),
+            &format!("listeners[0].tls.allowed_sans[3]: found ://x, expected {san}"),
+            &format!("listeners[0].tls.allowed_sans[4]: found haproxy:9000, expected {san}"),
+        ],
+    );
+    for version in ["1.3", "'1.1'", "TLSv1.3"] {
+        let found = version.trim_matches('\'');
+        assert_problems(
+            &with(&format!("certificate: c, key: k, min_version: {version}")),
+            &[&format!(r#"listeners[0].tls.min_version: found {found}, expected "1.2" or "1.3", in quotes"#)],
+        );
+    }
+}
+
+#[test]
+fn tls_of_backends() {
+    let with = |endpoints: &str, tls: &str| problems(&format!("backends: {{a: {{endpoints: [{endpoints}], tls: {{{tls}}}}}}}"));
+    let https = "expected https://host:port: TLS is for a backend as a whole";
+    assert_eq!(
+        with("'http://a:1', 'https://a:1'", ""),
+        [format!("backends.a.endpoints[0]: found http://a:1 beside tls, {https}")]
+    );
+    assert_eq!(
+        problems("backends: {a: {endpoints: ['https://a:1', 'http://a:2']}}"),
+        [format!("backends.a.endpoints[1]: found http://a:2 beside https://, {https}")]
+    );
+    let a = "'https://a:1'";
+    assert_eq!(with(a, "certificate: c"), ["backends.a.tls.key: found nothing, expected the file of the certificate's key"]);
+    assert_eq!(with(a, "key: k"), ["backends.a.tls.certificate: found nothing, expected the file of the key's certificate"]);
+    assert_eq!(
+        with(a, "server_name: 'a b', authority: 'x/y'"),
+        [
+            "backends.a.tls.authority: found x/y, expected host or host:port",
+            "backends.a.tls.server_name: found a b, expected a DNS name or an IP address",
+        ]
+    );
+    let host = format!("https://{}:1", "n".repeat(64));
+    assert_eq!(
+        with(&format!("'{host}'"), ""),
+        [format!(
+            "backends.a.endpoints[0]: found {host}, expected tls.server_name beside it: its host cannot be in a certificate"
+        )]
+    );
+    for tls in ["server_name: b", "authority: 'b:443'", "authority: '[::1]:443'"] {
+        let text = format!("backends: {{a: {{endpoints: ['{host}', 'https://[::1]:1'], tls: {{{tls}}}}}}}");
+        assert!(Config::from_yaml(&text, "test.yaml", &env).is_ok(), "{tls}");
+    }
 }

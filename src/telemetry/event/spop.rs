@@ -128,6 +128,26 @@ impl ConnectionClosed<'_> {
     }
 }
 
+/// A peer could not be let in by TLS.
+#[cfg(feature = "tls")]
+pub(crate) struct TlsRefused<'a> {
+    pub(crate) listener: &'a str,
+    pub(crate) peer: &'a str,
+    pub(crate) error: &'a dyn std::fmt::Display,
+}
+
+#[cfg(feature = "tls")]
+impl TlsRefused<'_> {
+    pub(crate) fn record(&self) {
+        static THROTTLE: Throttle = Throttle::new();
+        Count::TlsRefused.increment();
+        if let Some(suppressed) = THROTTLE.admit() {
+            let Self { listener, peer, error } = *self;
+            warn!(listener, peer, suppressed, error = %error, "TLS handshake failed");
+        }
+    }
+}
+
 /// A NOTIFY came in.
 pub(crate) struct NotifyReceived;
 

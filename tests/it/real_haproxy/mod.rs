@@ -10,6 +10,7 @@ mod health;
 mod reload;
 mod restart;
 mod stream;
+mod tls;
 mod values;
 
 use std::path::Path;

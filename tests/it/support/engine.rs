@@ -3,7 +3,10 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use spop_bridge::agent::rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use super::address::Address;
 use super::wire::{self, Ack, Data, Frame};
@@ -14,6 +17,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 /// One connection to an agent, from HAProxy's side.
@@ -41,6 +45,24 @@ impl Engine {
             }
         };
         Engine { socket, unread: Vec::new() }
+    }
+
+    /// Connects by TLS, to a listener whose certificate is for `localhost`, and says nothing: the handshake comes with the first word.
+    pub(crate) fn connect_tls(address: &Address, config: &Arc<ClientConfig>) -> Engine {
+        let mut engine = Engine::connect(address);
+        if let Socket::Tcp(socket) = engine.socket {
+            let connection = ClientConnection::new(Arc::clone(config), "localhost".try_into().unwrap()).unwrap();
+            engine.socket = Socket::Tls(Box::new(StreamOwned::new(connection, socket)));
+        }
+        engine
+    }
+
+    /// The TLS of a connection that has it.
+    pub(crate) fn tls(&mut self) -> &mut StreamOwned<ClientConnection, TcpStream> {
+        match &mut self.socket {
+            Socket::Tls(stream) => stream,
+            Socket::Tcp(_) | Socket::Unix(_) => panic!("a connection without TLS"),
+        }
     }
 
     /// Connects and gets through HELLO.
@@ -131,6 +153,7 @@ impl Engine {
         match &mut self.socket {
             Socket::Tcp(socket) => socket.write_all(bytes),
             Socket::Unix(socket) => socket.write_all(bytes),
+            Socket::Tls(stream) => stream.write_all(bytes),
         }
     }
 
@@ -139,6 +162,7 @@ impl Engine {
         match &self.socket {
             Socket::Tcp(socket) => Box::new(socket.try_clone().unwrap()),
             Socket::Unix(socket) => Box::new(socket.try_clone().unwrap()),
+            Socket::Tls(_) => panic!("reading and writing share the state of TLS"),
         }
     }
 
@@ -147,6 +171,10 @@ impl Engine {
         let _closed_already = match &mut self.socket {
             Socket::Tcp(socket) => socket.shutdown(Shutdown::Write),
             Socket::Unix(socket) => socket.shutdown(Shutdown::Write),
+            Socket::Tls(stream) => {
+                stream.conn.send_close_notify();
+                stream.flush().and_then(|()| stream.sock.shutdown(Shutdown::Write))
+            }
         };
     }
 
@@ -195,6 +223,8 @@ impl Engine {
         let read = match &mut self.socket {
             Socket::Tcp(socket) => socket.read(&mut buffer),
             Socket::Unix(socket) => socket.read(&mut buffer),
+            // An end without close_notify is an error here.
+            Socket::Tls(stream) => stream.read(&mut buffer),
         };
         match read {
             Ok(0) => false,

@@ -8,22 +8,29 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
+use spop_bridge::agent::rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 use tower::Service as TowerService;
+
+use super::tls::Seen;
 
 /// Where a server is bound.
 pub(crate) enum Bound {
     Tcp(TcpListener),
     Unix(UnixListener),
+    /// TCP with TLS, and what was seen of clients whose handshake went well.
+    Tls(TcpListener, Arc<ServerConfig>, Arc<Mutex<Vec<Seen>>>),
+    UnixTls(UnixListener, Arc<ServerConfig>),
 }
 
 impl Bound {
@@ -39,11 +46,23 @@ impl Bound {
         Bound::Unix(UnixListener::bind(path).expect("bind a test server"))
     }
 
+    pub(crate) fn tls(config: Arc<ServerConfig>) -> (Bound, Arc<Mutex<Vec<Seen>>>) {
+        Bound::tls_at((Ipv4Addr::LOCALHOST, 0).into(), config)
+    }
+
+    pub(crate) fn tls_at(address: SocketAddr, config: Arc<ServerConfig>) -> (Bound, Arc<Mutex<Vec<Seen>>>) {
+        let seen = Arc::default();
+        (Bound::Tls(listen(address), config, Arc::clone(&seen)), seen)
+    }
+
     /// As `endpoints` in the bridge's configuration has it.
     fn uri(&self) -> String {
         match self {
+            Bound::Tls(listener, ..) => format!("https://{}", listener.local_addr().unwrap()),
             Bound::Tcp(listener) => format!("http://{}", listener.local_addr().unwrap()),
-            Bound::Unix(listener) => format!("unix:{}", listener.local_addr().unwrap().as_pathname().unwrap().display()),
+            Bound::Unix(listener) | Bound::UnixTls(listener, _) => {
+                format!("unix:{}", listener.local_addr().unwrap().as_pathname().unwrap().display())
+            }
         }
     }
 }
@@ -96,6 +115,31 @@ impl Host {
                             socket.set_nodelay(true).unwrap();
                             counter.fetch_add(1, Ordering::Relaxed);
                             tokio::spawn(serve(socket, max_age, retiring.clone(), service.clone()));
+                        }
+                    }
+                    Bound::Tls(listener, config, seen) => {
+                        listener.set_nonblocking(true).unwrap();
+                        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                        while let Ok((socket, _)) = listener.accept().await {
+                            socket.set_nodelay(true).unwrap();
+                            counter.fetch_add(1, Ordering::Relaxed);
+                            let (seen, retiring, service) = (Arc::clone(&seen), retiring.clone(), service.clone());
+                            let accepted = TlsAcceptor::from(Arc::clone(&config)).accept(socket);
+                            tokio::spawn(async move {
+                                let Ok(stream) = accepted.await else { return };
+                                seen.lock().unwrap().push(Seen::of(stream.get_ref().1));
+                                serve(stream, max_age, retiring, service).await;
+                            });
+                        }
+                    }
+                    Bound::UnixTls(listener, config) => {
+                        listener.set_nonblocking(true).unwrap();
+                        let listener = tokio::net::UnixListener::from_std(listener).unwrap();
+                        while let Ok((socket, _)) = listener.accept().await {
+                            counter.fetch_add(1, Ordering::Relaxed);
+                            if let Ok(stream) = TlsAcceptor::from(Arc::clone(&config)).accept(socket).await {
+                                tokio::spawn(serve(stream, max_age, retiring.clone(), service.clone()));
+                            }
                         }
                     }
                     Bound::Unix(listener) => {

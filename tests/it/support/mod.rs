@@ -17,6 +17,7 @@ pub(crate) mod process;
 pub(crate) mod service;
 pub(crate) mod stream;
 pub(crate) mod stream_server;
+pub(crate) mod tls;
 pub(crate) mod wire;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

@@ -1,0 +1,184 @@
+//! PEM files: what is in them, and what is wrong with them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path as File, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use tokio_rustls::rustls::{Error as TlsError, RootCertStore};
+use webpki::{EndEntityCert, KeyUsage};
+
+use super::{PROVIDER, Roots};
+use crate::config::{Identity, Path, Problem, Warning};
+
+/// The largest file that is read, in bytes. All CAs of a system are about 250 KiB; more is some other file.
+const MAX_FILE: u64 = 4 << 20;
+
+/// A certificate with those that lead to its CA, and its key.
+pub(super) struct Pair {
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) key: PrivateKeyDer<'static>,
+}
+
+/// Files as they are read: each once, however often it is named.
+#[derive(Default)]
+pub(super) struct Files {
+    contents: BTreeMap<PathBuf, Result<Arc<[u8]>, String>>,
+    system: Option<Roots>,
+    problems: Vec<Problem>,
+    warnings: Vec<Warning>,
+}
+
+impl Files {
+    /// The warnings.
+    ///
+    /// # Errors
+    /// The problems, if there are any.
+    pub(super) fn finish(mut self) -> Result<Vec<Warning>, Vec<Problem>> {
+        self.problems.sort();
+        self.problems.dedup();
+        self.warnings.sort();
+        self.warnings.dedup();
+        if self.problems.is_empty() { Ok(self.warnings) } else { Err(self.problems) }
+    }
+
+    /// The certificate and the key that are named at `path`.
+    pub(super) fn pair(&mut self, identity: &Identity, path: &Path) -> Option<Pair> {
+        let at = path.key("certificate");
+        let chain = self.certificates(&identity.certificate, &at);
+        let key = self.key(&identity.key, &path.key("key"));
+        for certificate in chain.iter().flatten() {
+            self.check_dates(certificate, &identity.certificate, &at);
+        }
+        Some(Pair { chain: chain?, key: key? })
+    }
+
+    /// The CAs in a file.
+    pub(super) fn roots(&mut self, file: &File, at: &Path) -> Option<Roots> {
+        let certificates = self.certificates(file, at)?;
+        let mut roots = RootCertStore::empty();
+        for certificate in &certificates {
+            if let Err(error) = roots.add(certificate.clone()) {
+                self.unusable(at, file, &error);
+                return None;
+            }
+        }
+        Some(Arc::new(roots))
+    }
+
+    /// The CAs that the system trusts. Those among them that cannot be read are not missed: systems carry odd ones.
+    pub(super) fn system_roots(&mut self, at: &Path) -> Option<Roots> {
+        if self.system.is_none() {
+            let found = rustls_native_certs::load_native_certs();
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(found.certs);
+            if roots.is_empty() {
+                let reason = found.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
+                let expected = "a PEM file with the CA of the servers, or CA certificates installed (often a package named \
+                                ca-certificates), or SSL_CERT_FILE in the environment";
+                self.problem(at, format_args!("nothing, and no CA certificates on this system{reason}"), expected);
+                return None;
+            }
+            self.system = Some(Arc::new(roots));
+        }
+        self.system.clone()
+    }
+
+    /// Says that what is in `file` cannot be used.
+    pub(super) fn unusable(&mut self, at: &Path, file: &File, error: &dyn fmt::Display) {
+        self.problem(at, format_args!("{} with a certificate that cannot be used: {error}", file.display()), CERTIFICATE);
+    }
+
+    /// Says that certificate and key at `path` cannot be used together.
+    pub(super) fn mismatch(&mut self, path: &Path, identity: &Identity, error: &TlsError) {
+        let (key, certificate) = (identity.key.display(), identity.certificate.display());
+        match error {
+            TlsError::InconsistentKeys(_) => {
+                let expected = "the key of the first certificate in that file";
+                self.problem(&path.key("key"), format_args!("{key}, which is not the key of {certificate}"), expected);
+            }
+            TlsError::InvalidCertificate(_) => self.unusable(&path.key("certificate"), &identity.certificate, error),
+            // The kind of key, never the key.
+            _ => self.problem(&path.key("key"), format_args!("{key} with a key that cannot be used: {error}"), KEY),
+        }
+    }
+
+    fn certificates(&mut self, file: &File, at: &Path) -> Option<Vec<CertificateDer<'static>>> {
+        let content = self.read(file, at, CERTIFICATE)?;
+        match CertificateDer::pem_slice_iter(&content).collect::<Result<Vec<_>, _>>() {
+            Ok(certificates) if certificates.is_empty() => {
+                self.problem(at, format_args!("{} with no certificate in it", file.display()), CERTIFICATE);
+                None
+            }
+            Ok(certificates) => Some(certificates),
+            Err(error) => {
+                self.problem(at, format_args!("{}, which is not PEM: {error}", file.display()), CERTIFICATE);
+                None
+            }
+        }
+    }
+
+    fn key(&mut self, file: &File, at: &Path) -> Option<PrivateKeyDer<'static>> {
+        let content = self.read(file, at, KEY)?;
+        // The parser's errors may repeat a line of the file, so they are not.
+        PrivateKeyDer::from_pem_slice(&content).ok().or_else(|| {
+            let is_encrypted = content.windows(9).any(|word| word == b"ENCRYPTED");
+            let what = if is_encrypted { "an encrypted private key" } else { "no private key" };
+            self.problem(at, format_args!("{} with {what} in it", file.display()), KEY);
+            None
+        })
+    }
+
+    fn read(&mut self, file: &File, at: &Path, expected: &str) -> Option<Arc<[u8]>> {
+        let content = self.contents.entry(file.to_owned()).or_insert_with(|| read(file).map(Arc::from)).clone();
+        content.map_err(|reason| self.problem(at, format_args!("{}, which {reason}", file.display()), expected)).ok()
+    }
+
+    /// A certificate out of date is no reason not to start: the peers that mind will say so, and it may be the clock.
+    fn check_dates(&mut self, certificate: &CertificateDer<'_>, file: &File, at: &Path) {
+        if let Some(problem) = out_of_date(certificate) {
+            self.warnings.push(Warning { path: at.clone(), message: format!("{}: {problem}", file.display()) });
+        }
+    }
+
+    fn problem(&mut self, at: &Path, found: impl fmt::Display, expected: &str) {
+        self.problems.push(Problem { path: at.clone(), found: found.to_string(), expected: expected.to_owned() });
+    }
+}
+
+const CERTIFICATE: &str = "a PEM file with a certificate";
+const KEY: &str = "a PEM file with a private key that is not encrypted (RSA of 2048 bits or more, ECDSA P-256 or P-384, Ed25519)";
+
+/// The content, or what keeps it from being read.
+fn read(file: &File) -> Result<Vec<u8>, String> {
+    let cannot = |error: std::io::Error| format!("cannot be read: {error}");
+    let found = std::fs::metadata(file).map_err(cannot)?;
+    if !found.is_file() {
+        return Err("is not a file".to_owned());
+    }
+    if found.len() > MAX_FILE {
+        return Err(format!("is larger than {} MiB", MAX_FILE >> 20));
+    }
+    std::fs::read(file).map_err(cannot)
+}
+
+/// Asks the one who will judge it in handshakes: dates are what it looks at first, before it misses a CA.
+fn out_of_date(certificate: &CertificateDer<'_>) -> Option<String> {
+    let parsed = EndEntityCert::try_from(certificate).ok()?;
+    let algorithms = PROVIDER.signature_verification_algorithms.all;
+    let verified = parsed.verify_for_usage(algorithms, &[], &[], UnixTime::now(), KeyUsage::server_auth(), None, None);
+    match verified.err()? {
+        webpki::Error::CertExpired { not_after, .. } => Some(format!("a certificate in it expired on {}", date(not_after))),
+        webpki::Error::CertNotValidYet { not_before, .. } => {
+            Some(format!("a certificate in it is valid from {}", date(not_before)))
+        }
+        _ => None,
+    }
+}
+
+fn date(time: UnixTime) -> String {
+    httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(time.as_secs()))
+}

@@ -6,6 +6,8 @@ use clap::Parser;
 
 use super::exit::Failure;
 use super::run::load;
+use crate::config::Overrides;
+use crate::control::{Loaded, Source};
 
 /// Check a configuration file and print all of its problems.
 #[derive(Debug, Parser)]
@@ -16,7 +18,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let (config, warnings) = load(&args.config, &crate::config::Overrides::default())?;
+    let Loaded { config, warnings, .. } = load(&Source::File { path: args.config.clone(), overrides: Overrides::default() })?;
     for warning in &warnings {
         say!("warning: {warning}");
     }

@@ -37,6 +37,14 @@ pub struct Config {
     pub log: LogConfig,
 }
 
+impl Config {
+    /// The files that it names, which are to be watched with its own.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+}
+
 /// One address to serve SPOP on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListenerConfig {
@@ -99,6 +107,8 @@ pub struct BackendConfig {
     pub endpoints: Vec<EndpointConfig>,
     /// For one connection to an endpoint.
     pub connect_timeout: Duration,
+    /// Health checks are refused while none of its servers takes decisions.
+    pub required: bool,
     /// How decisions are carried to an endpoint.
     pub protocol: Protocol,
     /// Sent with every call: lower-case ASCII keys, printable ASCII values. Values may be secret: [`Debug`](fmt::Debug)
@@ -117,6 +127,7 @@ impl fmt::Debug for BackendConfig {
             .field("name", &self.name)
             .field("endpoints", &self.endpoints)
             .field("connect_timeout", &self.connect_timeout)
+            .field("required", &self.required)
             .field("protocol", &self.protocol)
             .field("metadata", &metadata)
             .finish()
@@ -198,6 +209,7 @@ mod tests {
             name: "decisions".into(),
             endpoints: Vec::new(),
             connect_timeout: Duration::ZERO,
+            required: false,
             protocol: Protocol::default(),
             metadata: metadata.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
         };

@@ -60,8 +60,28 @@ impl Pool {
                 }
             });
         }
+        {
+            let (endpoints, changed) = (endpoints.clone(), Arc::clone(&changed));
+            let mut usable = Usable { among: backend.usable.clone(), is_counted: false };
+            let mut stop = stop.subscribe();
+            tasks.spawn(async move {
+                let count = async {
+                    loop {
+                        let changed = changed.notified();
+                        let mut changed = std::pin::pin!(changed);
+                        changed.as_mut().enable();
+                        usable.count(endpoints.iter().any(|one| matches!(*one.state(), State::Ready(_) | State::Leaving(_))));
+                        changed.await;
+                    }
+                };
+                tokio::select! { () = count => {}, _ = stop.wait_for(|stop| *stop) => {} }
+            });
+        }
         Self { tasks: Mutex::new(tasks), endpoints, changed, stop, turn: AtomicUsize::new(0) }
     }
+
+    /// Waits until the first attempt to connect to each endpoint has ended.
+    pub(crate) async fn settled(&self) {}
 
     /// Takes leave of the services. No decision may be under way any more.
     pub(crate) async fn shut_down(&self) {
@@ -153,6 +173,27 @@ impl Pool {
             (None, Some((endpoint, reason))) if !connecting => Err(CallError::NotConnected { endpoint, reason }),
             (None, _) => Ok(None),
         }
+    }
+}
+
+/// Counts this pool among those that have a server.
+struct Usable {
+    among: watch::Sender<usize>,
+    is_counted: bool,
+}
+
+impl Usable {
+    fn count(&mut self, is_usable: bool) {
+        if self.is_counted != is_usable {
+            self.is_counted = is_usable;
+            self.among.send_modify(|usable| if is_usable { *usable += 1 } else { *usable -= 1 });
+        }
+    }
+}
+
+impl Drop for Usable {
+    fn drop(&mut self) {
+        self.count(false);
     }
 }
 

@@ -35,6 +35,10 @@ counts! {
     HealthChecks => "health_checks",
     /// SPOP connections ended because the peer broke the protocol or a timeout.
     ProtocolErrors => "protocol_errors",
+    /// Configurations that were put into effect while running.
+    ConfigReloads => "config_reloads",
+    /// Configurations that were refused while running.
+    ConfigRefusals => "config_refusals",
     /// NOTIFY frames received.
     Notifies => "notifies",
     /// NOTIFY frames whose processor panicked.

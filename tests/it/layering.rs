@@ -40,7 +40,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
         "app",
         &["worker", "control", "agent", "bridge", "admin", "grpc", "telemetry", "config", "spop", "pb", "deadline", "shutdown"],
     ),
-    ("cli", &["app", "agent", "service", "telemetry", "config", "spop", "pb", "deadline", "shutdown"]),
+    ("cli", &["app", "control", "agent", "service", "telemetry", "config", "spop", "pb", "deadline", "shutdown"]),
     ("control", &["agent", "bridge", "grpc", "telemetry", "config", "spop", "pb", "deadline", "shutdown"]),
 ];
 

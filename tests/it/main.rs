@@ -12,6 +12,8 @@ mod hostile_peers;
 mod layering;
 mod readme;
 mod real_haproxy;
+mod reload;
+mod required;
 mod service;
 mod shutdown;
 mod spop_differential;

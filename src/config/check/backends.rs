@@ -27,6 +27,7 @@ fn backend(name: &str, raw: &raw::Backend, path: &Path, findings: &mut Findings)
             raw.connect_timeout.as_deref(),
             &limits::CONNECT_TIMEOUT,
         ),
+        required: raw.required.unwrap_or_default(),
         protocol: raw.protocol.unwrap_or_default(),
         metadata: metadata(raw.metadata.as_ref(), &path.key("metadata"), findings),
     }

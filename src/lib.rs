@@ -32,6 +32,8 @@ pub mod cli;
 #[cfg(feature = "bridge")]
 pub mod config;
 #[cfg(feature = "bridge")]
+mod control;
+#[cfg(feature = "bridge")]
 mod deadline;
 #[cfg(feature = "bridge")]
 mod grpc;

@@ -1,10 +1,10 @@
 //! The accept loop, which never ends by an error.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::watch;
 
 use super::listener::Listener;
 use super::reserve::{Reserve, is_exhausted};
@@ -14,34 +14,29 @@ use crate::telemetry::event;
 /// How long accepting pauses after an error that trying again at once would bring again.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
 
-/// A place among the connections that a listener may have; dropping it frees the place.
-#[derive(Debug)]
-pub(crate) struct Place(#[allow(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
-
-/// Accepts for the listener called `name` until `drain` reaches [`Phase::Draining`], and hands each of at most `limit`
-/// connections on with its place. Returns the places, by which one can wait until all connections are gone.
-pub(crate) async fn accept<L, F>(mut listener: L, name: &str, limit: usize, mut drain: Drain, mut hand_on: F) -> Places
+/// Accepts until `drain` reaches [`Phase::Draining`], and hands each connection on that there is a place for.
+pub(crate) async fn accept<L, F>(mut listener: L, places: &Arc<Places>, mut drain: Drain, mut hand_on: F)
 where
     L: Listener,
     F: FnMut(L::Stream, String, Place),
 {
-    let places = Places { semaphore: Arc::new(Semaphore::new(limit)), limit };
     let mut reserve = Reserve::new();
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = drain.reached(Phase::Draining) => return places,
+            _ = drain.reached(Phase::Draining) => return,
             accepted = listener.accept() => accepted,
         };
+        let Terms { name, limit } = &places.terms().clone();
         match accepted {
-            Ok((stream, peer)) => match Arc::clone(&places.semaphore).try_acquire_owned() {
-                Ok(permit) => {
+            Ok((stream, peer)) => match places.take() {
+                Some(place) => {
                     event::ConnectionOpened { listener: name, peer: &peer }.record();
-                    hand_on(stream, peer, Place(permit));
+                    hand_on(stream, peer, place);
                 }
                 // Closed at once, HAProxy can try another server; left in the backlog, it would wait for its timer.
-                Err(_) => {
-                    event::ConnectionRefused { listener: name, peer: &peer, limit }.record();
+                None => {
+                    event::ConnectionRefused { listener: name, peer: &peer, limit: *limit }.record();
                 }
             },
             Err(error) if is_of_one_connection(&error) => {}
@@ -67,19 +62,60 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | HostUnreachable | Interrupted | NetworkDown | NetworkUnreachable)
 }
 
-/// All places of a listener.
+/// The connections that a listener has, out of those that it may have.
 #[derive(Debug)]
 pub(crate) struct Places {
-    semaphore: Arc<Semaphore>,
+    terms: Mutex<Terms>,
+    taken: watch::Sender<usize>,
+}
+
+/// What may change about a listener while it accepts.
+#[derive(Clone, Debug)]
+struct Terms {
+    name: Arc<str>,
     limit: usize,
 }
 
+/// A place among the connections that a listener may have; dropping it frees the place.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<Places>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.taken.send_modify(|taken| *taken = taken.saturating_sub(1));
+    }
+}
+
 impl Places {
+    /// `limit` places for the listener called `name`.
+    pub(crate) fn new(name: &Arc<str>, limit: usize) -> Arc<Self> {
+        let terms = Mutex::new(Terms { name: Arc::clone(name), limit });
+        Arc::new(Self { terms, taken: watch::Sender::new(0) })
+    }
+
+    /// Another name and limit, for connections accepted from now on. Above a lower limit nobody has to go.
+    #[cfg(feature = "bridge")]
+    pub(crate) fn change(&self, name: &Arc<str>, limit: usize) {
+        *self.terms() = Terms { name: Arc::clone(name), limit };
+    }
+
     /// Waits until every connection has given its place back.
-    pub(crate) async fn all_free(self) {
-        // `max_connections` is far below what a semaphore can count (checked by the builder).
-        if let Ok(all) = u32::try_from(self.limit) {
-            let _ = self.semaphore.acquire_many(all).await;
-        }
+    pub(crate) async fn all_free(&self) {
+        // The sender is here, so that there is no error.
+        let _ = self.taken.subscribe().wait_for(|taken| *taken == 0).await;
+    }
+
+    fn take(self: &Arc<Self>) -> Option<Place> {
+        let limit = self.terms().limit;
+        let free = self.taken.send_if_modified(|taken| {
+            let free = *taken < limit;
+            *taken += usize::from(free);
+            free
+        });
+        free.then(|| Place(Arc::clone(self)))
+    }
+
+    fn terms(&self) -> MutexGuard<'_, Terms> {
+        self.terms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

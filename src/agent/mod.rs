@@ -34,6 +34,7 @@ mod error;
 mod job;
 mod listener;
 mod processor;
+mod readiness;
 mod reserve;
 #[cfg(test)]
 mod tests;
@@ -44,10 +45,11 @@ mod unix;
 use std::sync::Arc;
 use std::time::Duration;
 
-use accept::accept;
+use accept::{Places, accept};
 pub use error::{BuildError, ConnectionError};
 pub use listener::{DetachedSocket, Listener, Socket, SocketListener};
 pub use processor::{Process, Processor};
+pub use readiness::Readiness;
 #[cfg(feature = "tls")]
 pub use tls::{HandshakeError, Tls, TlsListener};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -73,6 +75,7 @@ struct Settings {
     read_timeout: Duration,
     write_timeout: Duration,
     idle_timeout: Option<Duration>,
+    readiness: Readiness,
     /// For a NOTIFY whose processor panicked, answered too much, or was cut off by the end of the grace period.
     fallback: Actions,
     /// For a NOTIFY whose processor had nothing to say.
@@ -95,6 +98,25 @@ impl<P> Clone for Agent<P> {
 impl<P: Process> Agent<P> {
     /// An agent that lets `processor` decide, with default settings to be changed.
     pub fn builder(processor: P) -> AgentBuilder<P> {
+        Self::builder_with(Processor::new(processor))
+    }
+
+    /// As [`Agent::builder`], with a processor that other agents have too: what replaces it replaces it for all of them.
+    ///
+    /// ```
+    /// # use std::convert::Infallible;
+    /// # use spop_bridge::agent::{Agent, BuildError, Processor};
+    /// # use spop_bridge::spop::{Actions, Notify};
+    /// # fn main() -> Result<(), BuildError> {
+    /// let decide = tower::service_fn(|_: Notify| async { Ok::<_, Infallible>(Actions::new()) });
+    /// let processor = Processor::new(decide);
+    /// let edge = Agent::builder_with(processor.clone()).listener_name("edge").build()?;
+    /// let inside = Agent::builder_with(processor.clone()).listener_name("inside").max_in_flight(64).build()?;
+    /// processor.replace(decide); // on both
+    /// # drop((edge, inside));
+    /// # Ok(()) }
+    /// ```
+    pub fn builder_with(processor: Processor<P>) -> AgentBuilder<P> {
         let status = |value: &str| {
             let mut actions = Actions::new();
             // The name is a constant within HAProxy's rules, so this cannot fail.
@@ -108,6 +130,7 @@ impl<P: Process> Agent<P> {
             read_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(10),
             idle_timeout: None,
+            readiness: Readiness::new(),
             fallback: status("failed"),
             placeholder: status("ok"),
         };
@@ -126,8 +149,8 @@ impl<P: Process> Agent<P> {
     /// Each connection is a task of its own; errors cost the connection they happen on and are logged.
     pub async fn serve<L: Listener>(&self, listener: L, shutdown: &Shutdown) {
         let drain = shutdown.watch();
-        let (name, limit) = (&self.settings.session.listener, self.settings.max_connections);
-        let places = accept(listener, name, limit, drain.clone(), |stream, peer, place| {
+        let places = Places::new(&self.settings.session.listener, self.settings.max_connections);
+        accept(listener, &places, drain.clone(), |stream, peer, place| {
             let (agent, drain) = (self.clone(), drain.clone());
             tokio::spawn(async move {
                 agent.serve_connection(stream, &peer, drain).await;
@@ -152,7 +175,7 @@ impl<P: Process> Agent<P> {
 #[derive(Debug)]
 pub struct AgentBuilder<P> {
     settings: Settings,
-    processor: P,
+    processor: Processor<P>,
 }
 
 impl<P: Process> AgentBuilder<P> {
@@ -215,6 +238,13 @@ impl<P: Process> AgentBuilder<P> {
         self
     }
 
+    /// What health checks are told as long as the agent is not draining. One handle may be given to many agents. Default: ready.
+    #[must_use]
+    pub fn readiness(mut self, readiness: Readiness) -> Self {
+        self.settings.readiness = readiness;
+        self
+    }
+
     /// The answer to a NOTIFY whose processor panicked, whose actions do not fit into the negotiated frame, or that was cut off
     /// by the end of the grace period. 1 to 231 bytes encoded. Default: `txn.agent_status` set to `failed`.
     #[must_use]
@@ -256,7 +286,7 @@ impl<P: Process> AgentBuilder<P> {
             let fits = !actions.is_empty() && actions.len_bytes() <= room;
             check(setting, format!("{} bytes", actions.len_bytes()), fits, "1 to 231 bytes of actions")?;
         }
-        Ok(Agent { settings: Arc::new(self.settings), processor: Processor::new(self.processor) })
+        Ok(Agent { settings: Arc::new(self.settings), processor: self.processor })
     }
 }
 

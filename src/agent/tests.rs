@@ -240,6 +240,71 @@ async fn the_processor_is_replaced_without_touching_connections() {
     assert_eq!((ack.stream_id, name_of(&ack).as_str()), (1, "done"));
 }
 
+/// Three times: each replacement wakes the connection anew.
+#[tokio::test]
+async fn an_idle_connection_lets_go_of_a_processor_that_is_replaced() {
+    let processor = |held: &Arc<()>| {
+        let held = Arc::clone(held);
+        Boxed::new(tower::service_fn(move |_| {
+            let held = Arc::clone(&held);
+            async move {
+                drop(held);
+                Ok(actions("done", TypedData::Bool(true)))
+            }
+        }))
+    };
+    let mut held = Arc::new(());
+    let server = serve(|builder| builder, processor(&held));
+    let mut engine = server.established().await;
+    for stream in 1..4 {
+        let next = Arc::new(());
+        server.processor.replace(processor(&next));
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(Arc::strong_count(&held), 1, "nobody has the one before it");
+        held = next;
+        if stream == 2 {
+            engine.notify([stream]).await;
+            assert_eq!(name_of(&engine.ack().await), "done");
+        }
+    }
+}
+
+#[tokio::test]
+async fn agents_share_a_processor() {
+    let processor = Processor::new(instant());
+    let agents = ["one", "two"].map(|name| Agent::builder_with(processor.clone()).listener_name(name).build().unwrap());
+    processor.replace(Boxed::new(tower::service_fn(|_| async { Ok(actions("new", TypedData::Bool(true))) })));
+    for agent in agents {
+        let (ours, theirs) = duplex(1 << 20);
+        tokio::spawn(async move { agent.serve_connection(theirs, "memory", Shutdown::new().watch()).await });
+        let mut engine = Engine { stream: ours, input: BytesMut::new(), decoder: Decoder::new(1 << 20), reads: 0 };
+        engine.hello(false).await;
+        engine.frame().await.unwrap();
+        engine.notify([1]).await;
+        assert_eq!(name_of(&engine.ack().await), "new");
+    }
+}
+
+#[tokio::test]
+async fn health_checks_are_told_what_the_readiness_says() {
+    let readiness = Readiness::new();
+    let server = serve(|builder| builder.readiness(readiness.clone()), instant());
+    for ready in [true, false, true] {
+        readiness.set(ready);
+        let mut engine = server.connect().await;
+        engine.hello(true).await;
+        let expected = if ready { FrameType::AGENT_HELLO } else { FrameType::AGENT_DISCONNECT };
+        assert_eq!(engine.frame().await.unwrap().metadata.frame_type, expected);
+    }
+    // A drain is no less of a drain for that.
+    server.shutdown.advance(Phase::NotReady);
+    let mut engine = server.connect().await;
+    engine.hello(true).await;
+    assert_eq!(engine.frame().await.unwrap().metadata.frame_type, FrameType::AGENT_DISCONNECT);
+}
+
 #[tokio::test]
 async fn a_processor_that_is_not_ready_holds_frames_back() {
     #[derive(Clone)]

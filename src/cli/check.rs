@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use super::exit::Failure;
-use super::run::{load, load_material};
+use super::run::load;
+use crate::config::Overrides;
+use crate::control::{Loaded, Source};
 
 /// Check a configuration file and the files that it names, and print all of their problems.
 #[derive(Debug, Parser)]
@@ -16,9 +18,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let (config, warnings) = load(&args.config, &crate::config::Overrides::default())?;
-    let material = load_material(&config, &args.config.display().to_string())?;
-    for warning in warnings.iter().chain(&material.warnings) {
+    let Loaded { config, warnings, .. } = load(&Source::File { path: args.config.clone(), overrides: Overrides::default() })?;
+    for warning in &warnings {
         say!("warning: {warning}");
     }
     let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });

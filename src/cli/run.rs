@@ -1,6 +1,6 @@
 //! `spop-bridge run`: the bridge itself.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
@@ -8,12 +8,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::{Exit, Failure};
 use crate::app::App;
-use crate::config::{Config, ConfigError, LogFormat, LogLevel, Overrides, Warning, parse_duration};
+use crate::config::{Config, ConfigError, LogFormat, LogLevel, Overrides, parse_duration};
+use crate::control::{Control, Hangup, Loaded, Source};
 use crate::tls::Material;
 
 /// Run the bridge, with a configuration file or with --listen and --backend alone.
 ///
 /// Flags come before SPOP_BRIDGE_* environment variables, and those before the file.
+/// A file that changes is read again, and SIGHUP has it read at once.
 /// SIGTERM and SIGINT drain and end it; a second one ends it at once.
 #[derive(Debug, Parser)]
 pub(super) struct Args {
@@ -47,6 +49,25 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let source = source(args);
+    super::control_runtime()?.block_on(async {
+        // Before anything else: from here on a signal that comes early drains or reloads, and does not kill.
+        let stop = Stop::new()?;
+        let hangup = Hangup::new().map_err(|error| Failure::new(Exit::Start, format!("cannot listen for signals: {error}")))?;
+        let mut loaded = load(&source)?;
+        crate::telemetry::init(&loaded.config.log);
+        for warning in std::mem::take(&mut loaded.warnings) {
+            tracing::warn!(%warning, "configuration");
+        }
+        super::open_files::raise_limit(&loaded.config);
+        let control = Control::new(source, hangup, &loaded);
+        let app = App::start(loaded.config, loaded.material).await.map_err(|error| Failure::new(Exit::Start, error))?;
+        app.run(stop.received(), Some(control)).await;
+        Ok(())
+    })
+}
+
+fn source(args: &Args) -> Source {
     let overrides = Overrides {
         workers: args.workers,
         listen: args.listen.clone(),
@@ -55,36 +76,15 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         drain_delay: args.drain_delay,
         grace_period: args.grace_period,
     };
-    let (config, warnings) = match &args.config {
-        Some(file) => load(file, &overrides)?,
-        None => (
-            Config::quick_with(&args.backend, args.timeout, &overrides).map_err(|error| Failure::new(Exit::Config, error))?,
-            Vec::new(),
-        ),
-    };
-    let name = args.config.as_ref().map_or_else(|| "command line".to_owned(), |file| file.display().to_string());
-    let material = load_material(&config, &name)?;
-    crate::telemetry::init(&config.log);
-    for warning in warnings.iter().chain(&material.warnings) {
-        tracing::warn!(%warning, "configuration");
+    match &args.config {
+        Some(path) => Source::File { path: path.clone(), overrides },
+        None => Source::CommandLine { backend: args.backend.clone(), timeout: args.timeout, overrides },
     }
-    super::open_files::raise_limit(&config);
-    super::control_runtime()?.block_on(async {
-        // Before anybody can know that we run: a signal that comes early drains too.
-        let stop = Stop::new()?;
-        let app = App::start(config, material).await.map_err(|error| Failure::new(Exit::Start, error))?;
-        app.run(stop.received()).await;
-        Ok(())
-    })
 }
 
-/// Reads and checks a configuration file.
-pub(super) fn load(file: &Path, overrides: &Overrides) -> Result<(Config, Vec<Warning>), Failure> {
-    let name = file.display().to_string();
-    let text =
-        std::fs::read_to_string(file).map_err(|error| Failure::new(Exit::Config, format!("{name}: cannot be read: {error}")))?;
-    Config::from_yaml_with(&text, &name, &|variable| std::env::var(variable).ok(), overrides)
-        .map_err(|error| Failure::new(Exit::Config, error))
+/// Reads and checks a configuration.
+pub(super) fn load(source: &Source) -> Result<Loaded, Failure> {
+    source.load().map_err(|error| Failure::new(Exit::Config, error))
 }
 
 /// Reads the files that the configuration in `file` names.

@@ -32,6 +32,11 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
+    /// Everything that is wrong, a line each, as it is printed.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.to_string().lines().map(str::to_owned).collect()
+    }
+
     /// Everything that is wrong; empty if the file is not even YAML.
     pub fn problems(&self) -> &[Problem] {
         match self {

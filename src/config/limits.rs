@@ -116,8 +116,10 @@ pub(super) const ROUTE_TIMEOUT: Limit<Duration> = Limit { range: millis(1)..=sec
 /// Taken off a route's timeout, so that the ACK is out within it. Timers fire on whole milliseconds, up to one late; the other is for the ACK.
 pub(super) const ACK_MARGIN: Limit<Duration> = Limit { range: Duration::ZERO..=secs(1), default: Some(millis(2)) };
 
-/// From the signal to stop until connections are no longer accepted: time for a balancer to notice that health checks fail.
-pub(super) const DRAIN_DELAY: Limit<Duration> = Limit { range: Duration::ZERO..=secs(600), default: Some(Duration::ZERO) };
+/// From the signal to stop until connections are no longer accepted: time for HAProxy to notice that health checks fail, which
+/// takes `inter` times `fall` of them (2 s with `inter 1s fall 2`), and for Kubernetes to take an endpoint away, which takes
+/// seconds too.
+pub(super) const DRAIN_DELAY: Limit<Duration> = Limit { range: Duration::ZERO..=secs(600), default: Some(secs(5)) };
 
 /// For decisions in flight when draining. Longer than any sensible route timeout; below Kubernetes' 30 s until SIGKILL.
 pub(super) const GRACE_PERIOD: Limit<Duration> = Limit { range: Duration::ZERO..=secs(600), default: Some(secs(10)) };

@@ -110,6 +110,8 @@ pub struct BackendConfig {
     pub tls: Option<BackendTls>,
     /// For one connection to an endpoint.
     pub connect_timeout: Duration,
+    /// Health checks are refused while none of its servers takes decisions.
+    pub required: bool,
     /// How decisions are carried to an endpoint.
     pub protocol: Protocol,
     /// Decisions in flight, of all workers together; more are `overloaded` at once.
@@ -145,6 +147,7 @@ impl fmt::Debug for BackendConfig {
             .field("health", &self.health)
             .field("tls", &self.tls)
             .field("connect_timeout", &self.connect_timeout)
+            .field("required", &self.required)
             .field("protocol", &self.protocol)
             .field("max_in_flight", &self.max_in_flight)
             .field("adaptive_limit", &self.adaptive_limit)

@@ -175,6 +175,10 @@ pub(super) struct Backend {
     /// For one connection to an endpoint.
     #[schemars(transform = limits::CONNECT_TIMEOUT.clone())]
     pub(super) connect_timeout: Option<String>,
+    /// Whether HAProxy is to take other bridges while no server of this backend takes decisions: its health checks are then
+    /// refused, for all listeners. As a sidecar leave it out: readiness counts for the whole pod.
+    #[schemars(extend("default" = false))]
+    pub(super) required: Option<bool>,
     /// How decisions are carried to an endpoint.
     #[schemars(extend("default" = Protocol::default().as_str()))]
     pub(super) protocol: Option<Protocol>,

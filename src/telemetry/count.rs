@@ -39,6 +39,10 @@ counts! {
     ProtocolErrors => "protocol_errors",
     /// SPOP connections ended because the peer could not be let in by TLS.
     TlsRefused => "tls_refused",
+    /// Configurations that were put into effect while running.
+    ConfigReloads => "config_reloads",
+    /// Configurations that were refused while running.
+    ConfigRefusals => "config_refusals",
     /// NOTIFY frames received.
     Notifies => "notifies",
     /// NOTIFY frames whose processor panicked.

@@ -1,28 +1,49 @@
 //! The log: text on a terminal, JSON elsewhere, on standard error.
 
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{LogConfig, LogFormat};
+use crate::config::{LogConfig, LogFormat, LogLevel};
+
+/// Replaces the filter of the log that [`init`] has started.
+static REPLACE: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
 
 /// Starts logging. Called once, before anything is worth a line; a second call is ignored.
 pub(crate) fn init(config: &LogConfig) {
-    // Libraries below speak up only when something is wrong: at info a line is about a happening of ours. Those that speak with peers
-    // warn of what peers do, as often as those do it: we count and log that ourselves.
-    let filter =
-        EnvFilter::new(format!("warn,h2=error,hickory=off,hyper=error,tonic=error,spop_bridge={}", config.level.as_str()));
     let terminal = std::io::stderr().is_terminal();
     let json = match config.format {
         LogFormat::Auto => !terminal,
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A log that is already set (tests in one process) stays.
-    let _ = if json {
-        builder.json().flatten_event(true).with_target(false).try_init()
+    let builder = tracing_subscriber::fmt().with_env_filter(filter(config.level)).with_writer(std::io::stderr).with_target(false);
+    // A log that is already set (tests in one process) stays. The two kinds of a handle are different types.
+    if json {
+        let builder = builder.json().flatten_event(true).with_filter_reloading();
+        let handle = builder.reload_handle();
+        if builder.try_init().is_ok() {
+            let _ = REPLACE.set(Box::new(move |filter| drop(handle.reload(filter))));
+        }
     } else {
-        builder.with_target(false).with_ansi(terminal).try_init()
-    };
+        let builder = builder.with_ansi(terminal).with_filter_reloading();
+        let handle = builder.reload_handle();
+        if builder.try_init().is_ok() {
+            let _ = REPLACE.set(Box::new(move |filter| drop(handle.reload(filter))));
+        }
+    }
+}
+
+/// Another level from now on.
+pub(crate) fn set_level(level: LogLevel) {
+    if let Some(replace) = REPLACE.get() {
+        replace(filter(level));
+    }
+}
+
+/// Libraries below speak up only when something is wrong: at info a line is about a happening of ours. Those that speak with
+/// peers warn of what peers do, as often as those do it: we count and log that ourselves.
+fn filter(level: LogLevel) -> EnvFilter {
+    EnvFilter::new(format!("warn,h2=error,hickory=off,hyper=error,tonic=error,spop_bridge={}", level.as_str()))
 }

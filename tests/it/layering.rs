@@ -55,7 +55,7 @@ const ALLOWED: [(&str, &[&str]); 18] = [
             "shutdown",
         ],
     ),
-    ("cli", &["app", "agent", "service", "tls", "telemetry", "config", "spop", "pb", "deadline", "shutdown"]),
+    ("cli", &["app", "control", "agent", "service", "tls", "telemetry", "config", "spop", "pb", "deadline", "shutdown"]),
     ("control", &["agent", "bridge", "grpc", "tls", "telemetry", "config", "spop", "pb", "deadline", "shutdown"]),
 ];
 

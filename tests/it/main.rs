@@ -22,6 +22,8 @@ mod layering;
 mod limits;
 mod readme;
 mod real_haproxy;
+mod reload;
+mod required;
 mod service;
 mod shutdown;
 mod spop_differential;

@@ -52,6 +52,7 @@ workers: 1
 listeners: [{ bind: "$spop" }]
 backends: { service: { endpoints: ["http://$service"], protocol: $1, connect_timeout: 30s } }
 routes: [{ backend: service, timeout: 30s }]
+drain: { delay: 0s }
 YAML
     valgrind --tool=callgrind --callgrind-out-file="$out" \
         "$bridge" run --config "$work/bridge.yaml" >"$work/bridge.log" 2>&1 &

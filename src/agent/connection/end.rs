@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -16,12 +16,9 @@ use crate::spop::StatusCode;
 /// How long we wait for the peer's end after ours: closing at once with its bytes unread would reset the connection, and the
 /// reset can overtake the ACKs before it.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
-/// How long nothing may happen on a connection that is to end before it does: an ACK is often answered with the next NOTIFY, which
-/// would cross our good-bye.
+/// How long nothing may happen on a connection that is to end before it does, if it does not end with its last ACK: an ACK is
+/// often answered with the next NOTIFY, which would cross our good-bye.
 const QUIET: Duration = Duration::from_millis(5);
-/// A busy connection is never quiet for so long. After this time the next moment with nothing in flight will do, so that a bridge under
-/// load leaves before its grace period is over.
-const QUIET_WITHIN: Duration = Duration::from_millis(500);
 
 /// Becomes ready when a phase of the stop is reached.
 pub(super) type StopSignal = Pin<Box<dyn Future<Output = Phase> + Send>>;
@@ -64,15 +61,24 @@ where
         }
     }
 
+    /// On a connection that is to end, the good-bye goes out with the last ACK in one write: HAProxy sees both before it can
+    /// answer the ACK with another NOTIFY, which would be lost.
+    pub(super) fn leave_with_last_ack(&mut self) {
+        if self.leaving && matches!(self.stage, Stage::Serving) && self.jobs.is_empty() && self.input.is_empty() {
+            self.finish(StatusCode::NORMAL, "draining");
+            self.finish_if_idle();
+        }
+    }
+
     /// Nothing is in flight, half read or half written.
     fn is_quiet(&mut self) -> bool {
         let empty = self.jobs.is_empty() && self.input.is_empty() && self.is_written();
         matches!(self.stage, Stage::Serving) && empty && !self.rest.is_on()
     }
 
-    pub(super) fn poll_stop(&mut self, cx: &mut Context<'_>, now: Instant) {
+    pub(super) fn poll_stop(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(phase) = self.stop.as_mut().poll(cx) {
-            self.leaving.get_or_insert(now);
+            self.leaving = true;
             if phase < Phase::Closing {
                 self.stop = stop_signal(&self.drain, Phase::Closing);
                 continue;
@@ -101,7 +107,7 @@ where
             self.frame_begun.map(|begun| (begun, settings.read_timeout, Timeout::Read)),
             self.write_blocked.map(|since| (since, write, Timeout::Write)),
             idle.filter(|_| serving).map(|idle| (self.active, idle, Timeout::Idle)),
-            self.leaving.filter(|_| self.is_quiet()).map(|since| (self.active, quiet(since, self.active), Timeout::Quiet)),
+            (self.leaving && self.is_quiet()).then_some((self.active, QUIET, Timeout::Quiet)),
             match self.stage {
                 Stage::Lingering { since } => Some((since, LINGER, Timeout::Linger)),
                 _ => None,
@@ -114,11 +120,6 @@ where
             None => Poll::Pending,
         }
     }
-}
-
-/// How long nothing may have happened for a moment to be quiet: [`QUIET`], until that has not come for [`QUIET_WITHIN`].
-fn quiet(leaving_since: Instant, active: Instant) -> Duration {
-    if active.saturating_duration_since(leaving_since) < QUIET_WITHIN { QUIET } else { Duration::ZERO }
 }
 
 pub(super) fn stop_signal(drain: &Drain, phase: Phase) -> StopSignal {

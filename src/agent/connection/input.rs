@@ -12,7 +12,6 @@ use super::{Connection, Stage};
 use crate::agent::ConnectionError;
 use crate::agent::job::Job;
 use crate::agent::processor::Process;
-use crate::shutdown::Phase;
 use crate::spop::{Event, Frame, StatusCode};
 use crate::telemetry::event;
 
@@ -109,7 +108,7 @@ where
 
     fn handle_frame(&mut self, frame: Frame, now: Instant) {
         self.turn.count_frame();
-        let ready = self.drain.phase() == Phase::Running;
+        let ready = self.settings.readiness.answer(self.drain.phase());
         match self.session.handle_frame(now, frame, ready, &mut self.output) {
             Ok(Event::Notify(notify)) => {
                 event::NotifyReceived.record();

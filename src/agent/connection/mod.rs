@@ -6,11 +6,12 @@
 //! ```text
 //! Serving ──fault, DISCONNECT──▶ Finishing ──nothing in flight──▶ Flushing ──written──▶ Lingering ──EOF──▶ gone
 //!    ├──────────────── health check answered ───────────────────────▲
-//!    └──────────────── draining, a quiet moment ────────────────────▲
+//!    └──────────────── draining, the last ACK or a quiet moment ────▲
 //! ```
 //!
-//! While the agent drains, a connection is served until there is a moment with nothing in flight and nothing to read: HAProxy up to
-//! 3.0 goes on using the connections that it has, and what it had sent into a closing one would be lost.
+//! While the agent drains, a connection is served until nothing is in flight, and ends together with the last ACK; without any,
+//! when it has been quiet for a while. HAProxy up to 3.0 goes on using the connections that it has, and what it sends into a
+//! closing one is lost.
 
 mod end;
 mod input;
@@ -68,8 +69,8 @@ pub(super) struct Connection<S, P: Process> {
     fault: Option<ConnectionError>,
     drain: Drain,
     stop: StopSignal,
-    /// Since when the connection is to end at a quiet moment.
-    leaving: Option<Instant>,
+    /// The connection is to end, with its last ACK or at a quiet moment.
+    leaving: bool,
     timer: Timer,
     accepted: Instant,
     /// The last NOTIFY, ACK or HELLO.
@@ -105,7 +106,7 @@ where
             rest: Rest::default(),
             fault: None,
             stop: stop_signal(&drain, Phase::Draining),
-            leaving: None,
+            leaving: false,
             drain,
             timer: Timer::new(now),
             accepted: now,
@@ -148,12 +149,19 @@ where
     fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
         let now = Instant::now();
         self.turn = Turn::new();
-        self.poll_stop(cx, now);
+        self.poll_stop(cx);
+        self.processor.poll_renew(cx);
         loop {
             let progress = match self.stage {
                 Stage::Serving => match self.poll_input(cx, now)? {
                     Input::Eof => return Poll::Ready(Ok(())),
-                    input => matches!(input, Input::Progress) | self.poll_jobs(cx, now) | self.poll_output(cx, now)?,
+                    input => {
+                        let answered = self.poll_jobs(cx, now);
+                        if answered {
+                            self.leave_with_last_ack();
+                        }
+                        matches!(input, Input::Progress) | answered | self.poll_output(cx, now)?
+                    }
                 },
                 Stage::Finishing { .. } => self.poll_jobs(cx, now) | self.poll_output(cx, now)? | self.finish_if_idle(),
                 Stage::Flushing => {

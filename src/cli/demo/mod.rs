@@ -49,6 +49,8 @@ async fn play(args: &Args) -> Result<(), Failure> {
         listen: vec!["127.0.0.1:0".to_owned()],
         log_level: Some(LogLevel::Warn),
         log_format: Some(LogFormat::Text),
+        // Nobody has to be warned.
+        drain_delay: Some(Duration::ZERO),
         ..Overrides::default()
     };
     let endpoint = format!("http://{service}");
@@ -62,9 +64,12 @@ async fn play(args: &Args) -> Result<(), Failure> {
     say!("spop-bridge       {bridge}   asks the service for every request");
     let stop = Stop::new()?;
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
-    let app = tokio::spawn(app.run(async move {
-        let _ = ended.await;
-    }));
+    let app = tokio::spawn(app.run(
+        async move {
+            let _ = ended.await;
+        },
+        None,
+    ));
     let haproxy = match haproxy::find(args.haproxy.as_deref()).await {
         Some(program) => Some(haproxy::Haproxy::start(program, &bridge).await?),
         None => None,

@@ -35,6 +35,7 @@ fn backend(name: &str, raw: &raw::Backend, path: &Path, findings: &mut Findings)
             raw.connect_timeout.as_deref(),
             &limits::CONNECT_TIMEOUT,
         ),
+        required: raw.required.unwrap_or_default(),
         protocol: raw.protocol.unwrap_or_default(),
         max_in_flight: raw.max_in_flight.unwrap_or(limits::BACKEND_IN_FLIGHT.fallback()),
         adaptive_limit: raw

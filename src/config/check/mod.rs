@@ -14,6 +14,7 @@ mod routes;
 mod tls;
 
 use std::num::NonZeroUsize;
+use std::sync::LazyLock;
 use std::thread::available_parallelism;
 
 use self::actions::Fallback;
@@ -59,8 +60,9 @@ pub(super) fn check(raw: &raw::Config, findings: &mut Findings) -> Config {
 }
 
 fn workers(raw: Option<usize>) -> NonZeroUsize {
-    let cores = || available_parallelism().map_or(1, NonZeroUsize::get);
-    let workers = raw.unwrap_or_else(cores).min(*limits::WORKERS.range.end());
+    // Those of the first time: a container may be given more while it runs, which must not make its configuration another one.
+    static CORES: LazyLock<usize> = LazyLock::new(|| available_parallelism().map_or(1, NonZeroUsize::get));
+    let workers = raw.unwrap_or_else(|| *CORES).min(*limits::WORKERS.range.end());
     NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN)
 }
 
@@ -102,7 +104,8 @@ impl Findings {
     /// The position of `name` in `known`, where it is a reference to one of them.
     fn reference<'a>(&mut self, path: &Path, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<usize> {
         let position = known.clone().position(|candidate| candidate == name);
-        if position.is_none() {
+        // Without any there is a problem already, of which this would only be a consequence.
+        if position.is_none() && known.clone().next().is_some() {
             let expected = suggest::closest(name, known.clone()).map_or_else(|| suggest::list(known), str::to_owned);
             self.problems.add(path, name, expected);
         }

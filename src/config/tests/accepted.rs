@@ -32,7 +32,7 @@ fn every_key_arrives() {
     assert_eq!(config.workers.get(), 2);
     assert_eq!(config.ack_margin, Duration::from_micros(500));
     assert_eq!(config.status_variable.to_string(), "txn.bridge_state");
-    assert_eq!((config.drain.delay, config.drain.grace_period), (Duration::from_secs(5), Duration::from_secs(20)));
+    assert_eq!((config.drain.delay, config.drain.grace_period), (Duration::from_secs(7), Duration::from_secs(20)));
     assert_eq!((config.log.level, config.log.format), (LogLevel::Debug, LogFormat::Json));
 
     let [main, local] = config.listeners.as_slice() else { panic!("{:?}", config.listeners) };
@@ -71,6 +71,7 @@ fn every_key_arrives() {
         HealthConfig { service: "decisions".to_owned(), interval: Duration::from_secs(2), timeout: Duration::from_millis(500) };
     assert_eq!((&decisions.health, &waf.health), (&Some(health), &None));
     assert_eq!(decisions.connect_timeout, Duration::from_millis(250));
+    assert_eq!((decisions.required, waf.required), (true, false));
     assert_eq!((decisions.protocol, waf.protocol), (Protocol::Decide, Protocol::Auto));
     assert_eq!(decisions.metadata.len(), 2);
     assert_eq!((decisions.max_in_flight, decisions.max_connections), (500, 2));
@@ -145,7 +146,7 @@ fn only_a_backend_must_be_named() {
     assert!(route.messages[0].is_any());
     assert!(Cause::ALL.iter().all(|cause| route.on_failure.actions(*cause).is_empty()));
     assert_eq!(config.status_variable.to_string(), "txn.bridge_status");
-    assert_eq!((config.drain.delay, config.drain.grace_period), (Duration::ZERO, Duration::from_secs(10)));
+    assert_eq!((config.drain.delay, config.drain.grace_period), (Duration::from_secs(5), Duration::from_secs(10)));
     assert_eq!((config.log.level, config.log.format), (LogLevel::Info, LogFormat::Auto));
 }
 

@@ -120,6 +120,14 @@ fn addresses() {
     }
 }
 
+/// What is missing is said, and not what refers to it.
+#[test]
+fn references_to_nothing() {
+    let problems = problems("routes: [{backend: decisions}]");
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].starts_with("backends: found nothing"), "{problems:?}");
+}
+
 #[test]
 fn references_and_duplicates() {
     let two = "backends: {decisions: {endpoints: ['http://a:1']}, waf: {endpoints: ['http://b:1']}}\n";

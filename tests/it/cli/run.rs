@@ -141,7 +141,8 @@ fn an_address_in_use() {
 fn log_formats() {
     let directory = tempfile::tempdir().unwrap();
     for (format, json) in [("auto", true), ("json", true), ("text", false)] {
-        let arguments = ["run", "--listen", "127.0.0.1:0", "--backend", "http://127.0.0.1:1", "--log-format", format];
+        let arguments =
+            ["run", "--listen", "127.0.0.1:0", "--backend", "http://127.0.0.1:1", "--drain-delay", "0s", "--log-format", format];
         let mut process =
             crate::support::process::Process::start("spop-bridge", command().args(arguments).current_dir(&directory));
         let patience = std::time::Duration::from_secs(10);

@@ -1,6 +1,7 @@
 //! Real HTTP requests through a real HAProxy, the bridge and a gRPC service, the same suite for every release line.
 
 mod args;
+mod config_reload;
 mod descriptors;
 mod engines;
 mod events;

@@ -1,7 +1,7 @@
 //! The real binary, started with a configuration of the test's.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 pub(crate) struct Bridge {
     process: Process,
     addresses: HashMap<String, Address>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Bridge {
@@ -29,13 +29,7 @@ impl Bridge {
     /// Without `listeners` in it there is one, `main`, on a port of the system's choice. With `log` left out, JSON at info.
     pub(crate) fn start(config: &str) -> Bridge {
         let directory = tempfile::tempdir().unwrap();
-        let mut config = config.replace("$DIR", directory.path().to_str().unwrap());
-        if !config.contains("listeners:") {
-            config.push_str("\nlisteners: [{ name: main, bind: \"127.0.0.1:0\" }]\n");
-        }
-        if !config.contains("\nlog:") {
-            config.push_str("\nlog: { level: info, format: json }\n");
-        }
+        let config = completed(config, directory.path());
         let file = directory.path().join("bridge.yaml");
         std::fs::write(&file, &config).unwrap();
         let listeners = config.matches("bind:").count();
@@ -53,7 +47,7 @@ impl Bridge {
     /// Any `run` command whose log is JSON.
     pub(crate) fn start_command(command: &mut Command, listeners: usize, directory: TempDir) -> Bridge {
         let process = Process::start("spop-bridge", command);
-        let mut bridge = Bridge { process, addresses: HashMap::new(), _directory: directory };
+        let mut bridge = Bridge { process, addresses: HashMap::new(), directory };
         let addresses = bridge.process.output.wait_for(PATIENCE, |lines| {
             let bound = listening(lines);
             (bound.len() == listeners).then_some(bound)
@@ -99,6 +93,59 @@ impl Bridge {
         self.process.exit_code(PATIENCE)
     }
 
+    /// The directory that is `$DIR` in its configuration, which is the file `bridge.yaml` in it.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Puts another configuration in the place of its file, as `start` writes it, in one step.
+    pub(crate) fn write(&self, config: &str) {
+        let new = self.directory.path().join("bridge.yaml.new");
+        std::fs::write(&new, completed(config, self.directory.path())).unwrap();
+        std::fs::rename(new, self.directory.path().join("bridge.yaml")).unwrap();
+    }
+
+    /// Lets it read another configuration, and returns the line that says what became of it.
+    pub(crate) fn reload(&self, config: &str) -> Value {
+        self.write(config);
+        let before = self.reloads().len();
+        self.signal(Signal::SIGHUP);
+        self.wait_for_reload(before)
+    }
+
+    /// The lines that say what became of each reload so far.
+    pub(crate) fn reloads(&self) -> Vec<Value> {
+        self.log().into_iter().filter(is_reload).collect()
+    }
+
+    /// The line of a reload that comes after `before` others.
+    pub(crate) fn wait_for_reload(&self, before: usize) -> Value {
+        let reload = self.process.output.wait_for(PATIENCE, |lines| {
+            let told = lines.iter().filter(|line| line.contains("reloaded"));
+            told.filter_map(|line| serde_json::from_str(line).ok()).filter(is_reload).nth(before)
+        });
+        reload.unwrap_or_else(|| panic!("no reload:\n{}", self.process.output.all().join("\n")))
+    }
+
+    /// Where a listener is that a reload has added.
+    pub(crate) fn added_listener(&self, name: &str) -> Address {
+        let address = self.process.output.wait_for(PATIENCE, |lines| listening(lines).remove(name));
+        address.unwrap_or_else(|| panic!("no listener {name}"))
+    }
+
+    /// What was wrong with the configurations that were refused so far.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let lines = self.log().into_iter().filter(|line| line["level"] == "ERROR" && line["message"] == "configuration");
+        lines.map(|line| line["problem"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Its worker threads.
+    pub(crate) fn workers(&self) -> usize {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.pid())).unwrap();
+        let names = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap());
+        names.filter(|name| name.starts_with("worker-")).count()
+    }
+
     /// Resident memory.
     pub(crate) fn resident_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid())).unwrap();
@@ -123,6 +170,22 @@ impl Bridge {
     }
 }
 
+/// With what tests leave out.
+fn completed(config: &str, directory: &Path) -> String {
+    let mut config = config.replace("$DIR", directory.to_str().unwrap());
+    if !config.contains("listeners:") {
+        config.push_str("\nlisteners: [{ name: main, bind: \"127.0.0.1:0\" }]\n");
+    }
+    // Nobody has to be warned, and no test waits for it.
+    if !config.contains("drain:") {
+        config.push_str("\ndrain: { delay: 0s }\n");
+    }
+    if !config.contains("\nlog:") {
+        config.push_str("\nlog: { level: info, format: json }\n");
+    }
+    config
+}
+
 /// The binary under test, with nothing of the caller's environment that configures it.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(binary());
@@ -135,6 +198,13 @@ pub(crate) fn command() -> Command {
 pub(crate) fn binary() -> PathBuf {
     env!("CARGO_BIN_EXE_spop-bridge").into()
 }
+
+fn is_reload(line: &Value) -> bool {
+    line["message"].as_str().is_some_and(|message| ["configuration reloaded", NOT_RELOADED].contains(&message))
+}
+
+/// What the last line of a refused configuration says.
+pub(crate) const NOT_RELOADED: &str = "configuration not reloaded, the old one goes on";
 
 /// Listener names and their addresses, from the lines that tell them.
 fn listening(lines: &[String]) -> HashMap<String, Address> {

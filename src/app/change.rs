@@ -1,0 +1,120 @@
+//! What is different between two configurations, in a line for operators.
+
+use std::fmt;
+
+use crate::config::{Config, RouteConfig};
+
+/// Names of what was added, removed and changed, and keys of the top level with another value.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Changes(Vec<String>);
+
+impl Changes {
+    pub(super) fn between(old: &Config, new: &Config) -> Self {
+        let mut changes = Self::default();
+        changes.list("listeners", names(&old.listeners, |one| &one.name), names(&new.listeners, |one| &one.name), |a, b| a == b);
+        changes.list("backends", names(&old.backends, |one| &one.name), names(&new.backends, |one| &one.name), |a, b| a == b);
+        let same = |a: &&RouteConfig, b: &&RouteConfig| same_route((old, a), (new, b));
+        changes.list("routes", names(&old.routes, |one| &one.name), names(&new.routes, |one| &one.name), same);
+        let order = |config: &Config| config.routes.iter().map(|route| route.name.clone()).collect::<Vec<_>>();
+        let top_level = [
+            ("the order of routes", same_names(old, new) && order(old) != order(new)),
+            ("on_failure", old.on_failure != new.on_failure),
+            ("status_variable", old.status_variable != new.status_variable),
+            ("ack_margin", old.ack_margin != new.ack_margin),
+            ("drain", old.drain != new.drain),
+            ("log", old.log != new.log),
+        ];
+        changes.0.extend(top_level.iter().filter(|(_, changed)| *changed).map(|(key, _)| format!("{key} changed")));
+        changes
+    }
+
+    fn list<T>(&mut self, what: &str, old: Vec<(&str, T)>, new: Vec<(&str, T)>, same: impl Fn(&T, &T) -> bool) {
+        let find = |list: &[(&str, T)], name: &str| list.iter().position(|(other, _)| *other == name);
+        let all = |list: &[(&str, T)], pick: &dyn Fn(&str, &T) -> bool| -> String {
+            list.iter().filter(|(name, one)| pick(name, one)).map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+        };
+        let added = all(&new, &|name, _| find(&old, name).is_none());
+        let removed = all(&old, &|name, _| find(&new, name).is_none());
+        let changed = all(&new, &|name, one| find(&old, name).is_some_and(|position| !same(&old[position].1, one)));
+        let parts = [("added", added), ("removed", removed), ("changed", changed)];
+        self.0.extend(
+            parts.into_iter().filter(|(_, names)| !names.is_empty()).map(|(how, names)| format!("{what} {how}: {names}")),
+        );
+    }
+}
+
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("none");
+        }
+        f.write_str(&self.0.join("; "))
+    }
+}
+
+fn names<'a, T>(list: &'a [T], name: impl Fn(&'a T) -> &'a str) -> Vec<(&'a str, &'a T)> {
+    list.iter().map(|one| (name(one), one)).collect()
+}
+
+fn same_names(old: &Config, new: &Config) -> bool {
+    let sorted = |config: &Config| {
+        let mut names: Vec<_> = config.routes.iter().map(|route| route.name.clone()).collect();
+        names.sort();
+        names
+    };
+    sorted(old) == sorted(new)
+}
+
+/// Routes refer to listeners and backends by positions, which may be others for the same names.
+fn same_route((old_config, old): (&Config, &RouteConfig), (new_config, new): (&Config, &RouteConfig)) -> bool {
+    let by_name = |config: &Config, route: &RouteConfig| {
+        let listeners: Vec<_> = route.listeners.iter().map(|index| config.listeners[*index].name.clone()).collect();
+        (listeners, config.backends[route.backend].name.clone())
+    };
+    let bare = |route: &RouteConfig| RouteConfig { listeners: Vec::new(), backend: 0, ..route.clone() };
+    by_name(old_config, old) == by_name(new_config, new) && bare(old) == bare(new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        Config::from_yaml(text, "test.yaml", &|_| None).unwrap_or_else(|error| panic!("{error}")).0
+    }
+
+    fn changes(old: &str, new: &str) -> String {
+        Changes::between(&config(old), &config(new)).to_string()
+    }
+
+    const OLD: &str = "backends: {a: {endpoints: ['http://a:1']}, b: {endpoints: ['http://b:1']}}\n\
+                       listeners: [{name: main, bind: 'h:1'}, {name: side, bind: 'h:2'}]\n\
+                       routes: [{messages: [x], backend: a}, {messages: [y], backend: b, listeners: [side]}]\n";
+
+    #[test]
+    fn nothing() {
+        assert_eq!(changes(OLD, OLD), "none");
+    }
+
+    #[test]
+    fn by_name() {
+        let new = "backends: {b: {endpoints: ['http://b:2']}, c: {endpoints: ['http://a:1']}}\n\
+                   listeners: [{name: side, bind: 'h:2'}, {name: other, bind: 'h:3'}]\n\
+                   routes: [{messages: [x], backend: c}, {messages: [y], backend: b, listeners: [side]}, {messages: [z], backend: b}]\n\
+                   status_variable: txn.other\ndrain: {delay: 1s}\n";
+        assert_eq!(
+            changes(OLD, new),
+            "listeners added: other; listeners removed: main; backends added: c; backends removed: a; backends changed: b; \
+             routes added: z; routes changed: x; status_variable changed; drain changed"
+        );
+    }
+
+    #[test]
+    fn another_order_of_routes() {
+        let new = OLD.replace(
+            "{messages: [x], backend: a}, {messages: [y], backend: b, listeners: [side]}",
+            "{messages: [y], backend: b, listeners: [side]}, {messages: [x], backend: a}",
+        );
+        assert_eq!(changes(OLD, &new), "the order of routes changed");
+    }
+}

@@ -1,0 +1,171 @@
+//! A listener: bound, accepting, its settings replaced while it accepts, and leaving.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::task::JoinHandle;
+use tokio_rustls::rustls::ServerConfig;
+
+use crate::agent::accept::{Places, accept};
+use crate::agent::{SocketListener, UnixSocket};
+use crate::config::{Bind, ListenerConfig};
+use crate::shutdown::{Phase, Shutdown};
+use crate::telemetry::event;
+use crate::tls;
+use crate::worker::{Handover, ListenerId, Worker};
+
+/// What connections get for their last bytes after the grace period.
+const CLOSING_TIME: Duration = Duration::from_secs(2);
+
+/// Why a listener cannot be had.
+#[derive(Debug, Error)]
+pub(crate) enum BindError {
+    #[error("listeners[{index}].bind: cannot listen on {bind}: {source}. {advice}")]
+    Bind { index: usize, bind: String, source: io::Error, advice: &'static str },
+    #[error("listeners[{index}].unix: no {kind} `{name}` on this system; use a number or another name")]
+    UnknownOwner { index: usize, kind: &'static str, name: String },
+}
+
+/// Binds what stands at `index` in the configuration.
+pub(super) async fn bind(index: usize, listener: &ListenerConfig) -> Result<SocketListener, BindError> {
+    let bound = match &listener.bind {
+        Bind::Tcp(address) => bind_tcp(address).await,
+        Bind::Unix { path, mode, user, group } => {
+            let unknown = |kind, name: &str| BindError::UnknownOwner { index, kind, name: name.to_owned() };
+            let user = user.as_deref().map(|name| user_id(name).ok_or_else(|| unknown("user", name))).transpose()?;
+            let group = group.as_deref().map(|name| group_id(name).ok_or_else(|| unknown("group", name))).transpose()?;
+            SocketListener::bind_unix(&UnixSocket::new(path).mode(*mode).owner(user, group))
+        }
+    };
+    bound.map_err(|source| {
+        let advice = match source.kind() {
+            io::ErrorKind::AddrInUse => {
+                "Stop the process that listens there (a listener of this one that is to go gives its address free after the reload), \
+                 or choose another address"
+            }
+            io::ErrorKind::PermissionDenied => "Grant this user the right, or choose another address",
+            io::ErrorKind::NotFound => "Create the folder, or choose another path",
+            _ => "Choose another address",
+        };
+        BindError::Bind { index, bind: listener.bind.to_string(), source, advice }
+    })
+}
+
+/// A listener that accepts.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) id: ListenerId,
+    pub(super) config: ListenerConfig,
+    pub(super) address: String,
+    places: Arc<Places>,
+    accepting: Shutdown,
+    /// Of the connections that are accepted now.
+    connections: Arc<Mutex<Shutdown>>,
+    tls: tls::Live<ServerConfig>,
+    acceptor: JoinHandle<()>,
+}
+
+impl Live {
+    /// Accepts from now on, on the current runtime, and gives each connection to the worker with the fewest.
+    pub(super) fn start(
+        id: ListenerId,
+        config: &ListenerConfig,
+        socket: SocketListener,
+        tls: Option<Arc<ServerConfig>>,
+        workers: &Arc<Vec<Worker>>,
+    ) -> Self {
+        let address = socket.address().to_owned();
+        event::Listening { listener: &config.name, address: &address }.record();
+        let places = Places::new(&config.name, config.max_connections);
+        let accepting = Shutdown::new();
+        let connections = Arc::new(Mutex::new(Shutdown::new()));
+        let tls = tls::Live::new(tls);
+        let acceptor = {
+            let tls = tls.clone();
+            let (places, stop) = (Arc::clone(&places), accepting.watch());
+            let (workers, connections) = (Arc::clone(workers), Arc::clone(&connections));
+            tokio::spawn(async move {
+                accept(socket, &places, stop, |socket, peer, place| {
+                    let drain = connections.lock().unwrap_or_else(PoisonError::into_inner).watch();
+                    let worker = workers.iter().min_by_key(|worker| worker.connections());
+                    if let (Some(worker), Ok(socket)) = (worker, socket.detach()) {
+                        worker.hand_over(Handover { listener: id, socket, peer, tls: tls.current(), place, drain });
+                    }
+                })
+                .await;
+            })
+        };
+        Self { id, config: config.clone(), address, places, accepting, connections, tls, acceptor }
+    }
+
+    /// Other settings, for connections accepted from now on.
+    ///
+    /// Under another name it is another listener to routes, which connections would ask for under the old one: those end, in order.
+    pub(super) fn change(&mut self, config: &ListenerConfig, tls: Option<Arc<ServerConfig>>, grace_period: Duration) {
+        self.tls.replace(tls);
+        self.places.change(&config.name, config.max_connections);
+        if config.name != self.config.name {
+            let before = std::mem::take(&mut *self.connections.lock().unwrap_or_else(PoisonError::into_inner));
+            before.advance(Phase::Draining);
+            tokio::spawn(async move { before.drain(Duration::ZERO, grace_period).await });
+        }
+        self.config = config.clone();
+    }
+
+    /// Health checks are refused from now on.
+    pub(super) fn not_ready(&self) {
+        self.advance(Phase::NotReady);
+    }
+
+    /// Stops accepting at once. The rest takes until every connection has ended: when it is quiet, or after `grace_period` with what is in
+    /// flight given the fallback.
+    pub(super) fn leave(self, grace_period: Duration) -> impl Future<Output = ()> + use<> {
+        self.accepting.advance(Phase::Draining);
+        self.advance(Phase::Draining);
+        async move {
+            let Self { config, places, connections, acceptor, .. } = self;
+            let gone = async {
+                // Closes the socket and removes its file.
+                let _ = acceptor.await;
+                places.all_free().await;
+            };
+            let mut gone = std::pin::pin!(gone);
+            tokio::select! {
+                () = &mut gone => {}
+                () = tokio::time::sleep(grace_period) => {
+                    tracing::warn!(listener = &*config.name, "grace period over, what is in flight gets the fallback");
+                    connections.lock().unwrap_or_else(PoisonError::into_inner).advance(Phase::Closing);
+                    let _ = tokio::time::timeout(CLOSING_TIME, &mut gone).await;
+                }
+            }
+        }
+    }
+
+    fn advance(&self, phase: Phase) {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner).advance(phase);
+    }
+}
+
+/// Binds the first of the addresses that `address` resolves to and that can be bound.
+async fn bind_tcp(address: &str) -> io::Result<SocketListener> {
+    let mut result = Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address"));
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host(address).await?.collect();
+    for address in addresses {
+        result = SocketListener::bind_tcp(address);
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
+fn user_id(name: &str) -> Option<u32> {
+    name.parse().ok().or_else(|| nix::unistd::User::from_name(name).ok()?.map(|user| user.uid.as_raw()))
+}
+
+fn group_id(name: &str) -> Option<u32> {
+    name.parse().ok().or_else(|| nix::unistd::Group::from_name(name).ok()?.map(|group| group.gid.as_raw()))
+}

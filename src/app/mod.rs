@@ -1,0 +1,127 @@
+//! The only composer: a configuration in, a running bridge out; another configuration in, the same bridge changed.
+
+mod change;
+mod listener;
+mod readiness;
+mod reload;
+
+use std::io;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use listener::{BindError, Live};
+use readiness::Requirements;
+use thiserror::Error;
+use tokio::task::JoinSet;
+
+use crate::agent::{Readiness, SocketListener};
+use crate::config::{Config, ListenerConfig, format_duration};
+use crate::control::Control;
+use crate::grpc::Backend;
+use crate::telemetry::Totals;
+use crate::tls::Material;
+use crate::worker::{Generation, ListenerId, Worker};
+
+/// Why the bridge could not start. It costs the process.
+#[derive(Debug, Error)]
+pub(crate) enum StartError {
+    #[error("{}", lines(.0))]
+    Listeners(Vec<BindError>),
+    #[error("cannot start a worker thread: {0}")]
+    Worker(#[from] io::Error),
+}
+
+fn lines(errors: &[BindError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// A bridge whose listeners are bound and whose workers run.
+#[derive(Debug)]
+pub(crate) struct App {
+    generation: Arc<Generation>,
+    workers: Arc<Vec<Worker>>,
+    /// In the order of the configuration.
+    listeners: Vec<Live>,
+    next_listener: ListenerId,
+    requirements: Requirements,
+    /// Listeners that a reload has removed, with their last connections.
+    leaving: JoinSet<()>,
+}
+
+impl App {
+    /// Binds all listeners, then starts the workers and accepts. Must be called within a tokio runtime, that of the control
+    /// thread.
+    ///
+    /// # Errors
+    /// [`StartError`], with nothing left running or bound.
+    pub(crate) async fn start(config: Config, material: Material) -> Result<Self, StartError> {
+        let sockets = bind_all(config.listeners.iter().enumerate()).await.map_err(StartError::Listeners)?;
+        let backends: Vec<_> =
+            config.backends.iter().zip(material.backends).map(|(backend, tls)| Backend::start(backend, tls)).collect();
+        let readiness = Readiness::new();
+        let requirements = Requirements::start(&config, &backends, &readiness);
+        let listeners = (0..).take(config.listeners.len()).collect();
+        let generation = Arc::new(Generation { number: 1, config: Arc::new(config), listeners, backends });
+        let config = &generation.config;
+        let workers = (0..config.workers.get()).map(|index| Worker::start(index, &generation, &readiness));
+        let workers = Arc::new(workers.collect::<io::Result<Vec<_>>>()?);
+        let live = |(((id, config), socket), tls): (((&ListenerId, _), _), _)| Live::start(*id, config, socket, tls, &workers);
+        let listeners: Vec<_> =
+            generation.listeners.iter().zip(&config.listeners).zip(sockets).zip(material.listeners).map(live).collect();
+        let next_listener = generation.listeners.len() as ListenerId;
+        Ok(Self { generation, workers, listeners, next_listener, requirements, leaving: JoinSet::new() })
+    }
+
+    /// The listeners' addresses as bound, in the order of the configuration.
+    pub(crate) fn addresses(&self) -> Vec<&str> {
+        self.listeners.iter().map(|listener| &*listener.address).collect()
+    }
+
+    /// Serves until `stop` says so, by the configuration that `control` has last, then drains:
+    ///
+    /// 1. not ready: health checks are refused for `drain.delay`, while everything is still served, so that HAProxy moves on;
+    /// 2. stop accepting; what is connected is served until it is quiet, then ends with AGENT-DISCONNECT;
+    /// 3. after `drain.grace_period` what is still in flight gets the fallback, and connections end;
+    /// 4. workers end, and what happened is summed up in the log.
+    pub(crate) async fn run(mut self, stop: impl Future<Output = ()>, control: Option<Control>) {
+        tokio::select! {
+            biased;
+            () = stop => {}
+            // Left in the middle of a reload, it has changed nothing yet.
+            () = self.follow(control) => {}
+        }
+        let drain = self.generation.config.drain;
+        let (delay, grace_period) = (format_duration(drain.delay), format_duration(drain.grace_period));
+        tracing::info!(%delay, %grace_period, "draining");
+        self.listeners.iter().for_each(Live::not_ready);
+        tokio::time::sleep(drain.delay).await;
+        join_all(self.listeners.into_iter().map(|listener| listener.leave(drain.grace_period))).await;
+        self.leaving.join_all().await;
+        // The acceptors are gone and with them the other owners.
+        if let Ok(workers) = Arc::try_unwrap(self.workers) {
+            workers.into_iter().for_each(Worker::join);
+        }
+        tracing::info!(totals = %Totals::now(), "stopped");
+    }
+
+    /// Puts every configuration into effect that `control` brings.
+    async fn follow(&mut self, control: Option<Control>) {
+        let Some(mut control) = control else { return std::future::pending().await };
+        loop {
+            control.changed().await;
+            self.reload(&mut control).await;
+        }
+    }
+}
+
+/// Binds all of these, or none.
+async fn bind_all(listeners: impl Iterator<Item = (usize, &ListenerConfig)>) -> Result<Vec<SocketListener>, Vec<BindError>> {
+    let (mut sockets, mut errors) = (Vec::new(), Vec::new());
+    for (index, listener) in listeners {
+        match listener::bind(index, listener).await {
+            Ok(socket) => sockets.push(socket),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(sockets) } else { Err(errors) }
+}

@@ -1,0 +1,81 @@
+//! Whether health checks are answered: every backend that the operator marked as required has a server that takes decisions.
+
+use std::future::pending;
+use std::sync::Arc;
+
+use futures_util::future::select_all;
+use tokio::sync::watch;
+
+use crate::agent::Readiness;
+use crate::config::Config;
+use crate::grpc::Backend;
+use crate::telemetry::event;
+
+/// A required backend: its name, and how many workers have a server of it.
+type Required = (Arc<str>, watch::Receiver<usize>);
+
+/// Keeps the readiness of all agents true, on the control thread. Dropping it ends that.
+#[derive(Debug)]
+pub(super) struct Requirements(watch::Sender<Vec<Required>>);
+
+impl Requirements {
+    /// From now on `readiness` depends on those of `backends` that `config` marks as required.
+    pub(super) fn start(config: &Config, backends: &[Arc<Backend>], readiness: &Readiness) -> Self {
+        let required = required(config, backends);
+        // Before the first listener accepts, and not only when the task has its turn.
+        readiness.set(required.is_empty());
+        let (sender, receiver) = watch::channel(required);
+        tokio::spawn(keep(receiver, readiness.clone()));
+        Self(sender)
+    }
+
+    /// From now on it depends on those of other backends.
+    pub(super) fn replace(&self, config: &Config, backends: &[Arc<Backend>]) {
+        self.0.send_replace(required(config, backends));
+    }
+}
+
+fn required(config: &Config, backends: &[Arc<Backend>]) -> Vec<Required> {
+    let required = config.backends.iter().zip(backends).filter(|(config, _)| config.required);
+    required.map(|(config, backend)| (Arc::clone(&config.name), backend.usable())).collect()
+}
+
+async fn keep(mut lists: watch::Receiver<Vec<Required>>, readiness: Readiness) {
+    let mut said: Option<Vec<Arc<str>>> = None;
+    loop {
+        let mut required = lists.borrow_and_update().clone();
+        loop {
+            let missing =
+                required.iter_mut().filter_map(|(name, usable)| (*usable.borrow_and_update() == 0).then(|| Arc::clone(name)));
+            let missing: Vec<_> = missing.collect();
+            readiness.set(missing.is_empty());
+            if said.as_ref().unwrap_or(&Vec::new()) != &missing {
+                let names: Vec<_> = missing.iter().map(|name| &**name).collect();
+                event::ReadinessChanged { missing: &names, at_start: said.is_none() }.record();
+            }
+            said = Some(missing);
+            tokio::select! {
+                list = lists.changed() => match list {
+                    Ok(()) => break,
+                    Err(_) => return,
+                },
+                () = any_changed(&mut required) => {}
+            }
+        }
+    }
+}
+
+async fn any_changed(required: &mut [Required]) {
+    if required.is_empty() {
+        return pending().await;
+    }
+    let changed = required.iter_mut().map(|(_, usable)| {
+        Box::pin(async {
+            // Without a sender the backend is gone, and the list is about to be replaced.
+            if usable.changed().await.is_err() {
+                pending().await
+            }
+        })
+    });
+    select_all(changed).await;
+}

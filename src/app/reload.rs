@@ -1,0 +1,177 @@
+//! Another configuration while the bridge runs: all of it, or nothing.
+//!
+//! 1. it is read and checked, and what cannot change while running is looked for;
+//! 2. new listeners are bound, new backends started;
+//! 3. every worker connects to what is new;
+//! 4. in one step on this thread, and one on each worker, the new takes the place of the old: NOTIFYs read before are decided by the old
+//!    configuration, NOTIFYs read after by the new one;
+//! 5. listeners that are gone accept no more and drain their connections;
+//! 6. backends that are gone are left when their last decision is made.
+//!
+//! Until the fourth step nothing has changed, and whatever fails leaves it so.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use tokio_rustls::rustls::ClientConfig;
+
+use super::change::Changes;
+use super::listener::Live;
+use super::{App, bind_all};
+use crate::agent::SocketListener;
+use crate::config::{BackendConfig, Config, Path, Problem};
+use crate::control::{Control, Loaded};
+use crate::grpc::Backend;
+use crate::telemetry::{event, set_level};
+use crate::tls::Material;
+use crate::worker::{Generation, ListenerId};
+
+/// Where a listener of the new configuration comes from.
+enum Origin {
+    /// It is there, at this position.
+    Kept(usize),
+    Bound(SocketListener),
+}
+
+impl App {
+    /// Reads the configuration again and puts it into effect; if it is no good, says so and goes on as before.
+    pub(super) async fn reload(&mut self, control: &mut Control) {
+        let file = control.file();
+        let result = match control.load() {
+            Ok(loaded) => self.apply(loaded, &file).await,
+            Err(error) => Err(error.lines()),
+        };
+        let generation = self.generation.number;
+        match result {
+            Ok(changes) => event::ConfigReloaded { generation, changes: &changes }.record(),
+            Err(problems) => event::ConfigRefused { generation, problems: &problems }.record(),
+        }
+    }
+
+    async fn apply(&mut self, loaded: Loaded, file: &str) -> Result<Changes, Vec<String>> {
+        let Loaded { config, material, warnings, .. } = loaded;
+        let kept = self.kept(&config);
+        let problems = self.needs_restart(&config, &kept);
+        if !problems.is_empty() {
+            return Err(problems.iter().map(|problem| format!("{file}: {problem}")).collect());
+        }
+        let origins = origins(&config, &kept).await?;
+        let backends: Vec<_> =
+            config.backends.iter().zip(&material.backends).map(|(backend, tls)| self.backend(backend, tls.clone())).collect();
+        let listeners = self.ids(&origins);
+        let number = self.generation.number + 1;
+        let next = Arc::new(Generation { number, config: Arc::new(config), listeners, backends });
+        for prepared in join_all(self.workers.iter().map(|worker| worker.prepare(&next))).await {
+            prepared.map_err(|error| vec![format!("{file}: listeners: {error}")])?;
+        }
+        // No `await` from here on: nothing else happens on this thread in between.
+        warnings.iter().for_each(|warning| tracing::warn!(%warning, "configuration"));
+        let changes = Changes::between(&self.generation.config, &next.config);
+        self.commit(next, material, origins);
+        Ok(changes)
+    }
+
+    fn commit(&mut self, next: Arc<Generation>, material: Material, origins: Vec<Origin>) {
+        let config = Arc::clone(&next.config);
+        let grace_period = config.drain.grace_period;
+        let mut before: Vec<_> = std::mem::take(&mut self.listeners).into_iter().map(Some).collect();
+        let kept = |origin: &Origin| match origin {
+            Origin::Kept(position) => before[*position].take(),
+            Origin::Bound(_) => None,
+        };
+        let kept: Vec<_> = origins.iter().map(kept).collect();
+        // First, so that no worker gets a connection of a listener that it no longer knows.
+        for gone in before.into_iter().flatten() {
+            tracing::info!(listener = &*gone.config.name, address = gone.address, "no longer listening");
+            self.leaving.spawn(gone.leave(grace_period));
+        }
+        self.workers.iter().for_each(|worker| worker.swap());
+        // Those that are kept, too: the same names of files, with other contents.
+        next.backends.iter().zip(material.backends).for_each(|(backend, tls)| backend.set_tls(tls));
+        let listeners = next.listeners.iter().zip(&config.listeners).zip(material.listeners).zip(origins.into_iter().zip(kept));
+        self.listeners = listeners
+            .filter_map(|(((id, config), tls), (origin, kept))| match origin {
+                Origin::Bound(socket) => Some(Live::start(*id, config, socket, tls, &self.workers)),
+                Origin::Kept(_) => kept.map(|mut live| {
+                    live.change(config, tls, grace_period);
+                    live
+                }),
+            })
+            .collect();
+        self.requirements.replace(&config, &next.backends);
+        set_level(config.log.level);
+        self.generation = next;
+        while self.leaving.try_join_next().is_some() {}
+    }
+
+    /// For each listener of `config` the one that is bound as it is to be, each once.
+    fn kept(&self, config: &Config) -> Vec<Option<usize>> {
+        let mut taken = vec![false; self.listeners.len()];
+        let mut kept = vec![None; config.listeners.len()];
+        // Several may have port 0: those of the same name first, then as they come.
+        for by_name in [true, false] {
+            for (listener, kept) in config.listeners.iter().zip(&mut kept).filter(|(_, kept)| kept.is_none()) {
+                *kept = self.listeners.iter().enumerate().position(|(position, live)| {
+                    let bind = live.config.bind.to_string() == listener.bind.to_string();
+                    bind && !taken[position] && (!by_name || live.config.name == listener.name)
+                });
+                kept.iter().for_each(|position| taken[*position] = true);
+            }
+        }
+        kept
+    }
+
+    /// What is different and cannot change while running.
+    fn needs_restart(&self, config: &Config, kept: &[Option<usize>]) -> Vec<Problem> {
+        let (old, root) = (&*self.generation.config, Path::root());
+        let mut problems = Vec::new();
+        let mut refuse = |path, found: String, as_before: String| {
+            problems.push(Problem { path, found, expected: format!("{as_before} as before, for another it needs a restart") });
+        };
+        for (index, position) in kept.iter().enumerate() {
+            let Some(live) = position.and_then(|position| self.listeners.get(position)) else { continue };
+            if live.config.bind != config.listeners[index].bind {
+                let path = root.key("listeners").index(index).key("unix");
+                refuse(path, "other permissions or another owner".to_owned(), "those of the socket file".to_owned());
+            }
+        }
+        let (format, old_format) = (config.log.format.as_str(), old.log.format.as_str());
+        if format != old_format {
+            refuse(root.key("log").key("format"), format.to_owned(), old_format.to_owned());
+        }
+        if config.workers != old.workers {
+            refuse(root.key("workers"), config.workers.to_string(), old.workers.to_string());
+        }
+        problems
+    }
+
+    /// The backend that is there, with its connections, or a new one.
+    fn backend(&self, config: &BackendConfig, tls: Option<Arc<ClientConfig>>) -> Arc<Backend> {
+        let same = |backend: &&Arc<Backend>| {
+            let old = backend.config();
+            // Whether it is required is for health checks and not for connections.
+            BackendConfig { required: old.required, ..config.clone() } == *old
+        };
+        self.generation.backends.iter().find(same).map_or_else(|| Backend::start(config, tls), Arc::clone)
+    }
+
+    fn ids(&mut self, origins: &[Origin]) -> Vec<ListenerId> {
+        let id = |origin: &Origin| match origin {
+            Origin::Kept(position) => self.listeners[*position].id,
+            Origin::Bound(_) => {
+                self.next_listener += 1;
+                self.next_listener - 1
+            }
+        };
+        origins.iter().map(id).collect()
+    }
+}
+
+/// Binds what is not there yet.
+async fn origins(config: &Config, kept: &[Option<usize>]) -> Result<Vec<Origin>, Vec<String>> {
+    let new = config.listeners.iter().enumerate().filter(|(index, _)| kept[*index].is_none());
+    let sockets = bind_all(new).await;
+    let mut sockets = sockets.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?.into_iter();
+    let origin = |kept: &Option<usize>| kept.map(Origin::Kept).or_else(|| sockets.next().map(Origin::Bound));
+    Ok(kept.iter().filter_map(origin).collect())
+}

@@ -1,0 +1,62 @@
+//! Happenings on the control thread.
+
+use std::fmt::Display;
+
+use tracing::{error, info, warn};
+
+use crate::telemetry::Count;
+
+/// A new configuration is in effect.
+pub(crate) struct ConfigReloaded<'a> {
+    /// How many have been, the one of the start among them.
+    pub(crate) generation: u64,
+    /// What is different, for people.
+    pub(crate) changes: &'a dyn Display,
+}
+
+impl ConfigReloaded<'_> {
+    pub(crate) fn record(&self) {
+        Count::ConfigReloads.increment();
+        info!(generation = self.generation, changes = %self.changes, "configuration reloaded");
+    }
+}
+
+/// A new configuration cannot be used.
+pub(crate) struct ConfigRefused<'a> {
+    /// Of the one that goes on.
+    pub(crate) generation: u64,
+    /// Everything that is wrong, a line each.
+    pub(crate) problems: &'a [String],
+}
+
+impl ConfigRefused<'_> {
+    pub(crate) fn record(&self) {
+        Count::ConfigRefusals.increment();
+        for problem in self.problems {
+            error!(%problem, "configuration");
+        }
+        let (generation, problems) = (self.generation, self.problems.len());
+        error!(generation, problems, "configuration not reloaded, the old one goes on");
+    }
+}
+
+/// Which required backends cannot decide has changed, and with it perhaps what health checks are told.
+pub(crate) struct ReadinessChanged<'a> {
+    /// The names of required backends without a server that takes decisions; none: ready.
+    pub(crate) missing: &'a [&'a str],
+    /// Nothing was known before.
+    pub(crate) at_start: bool,
+}
+
+impl ReadinessChanged<'_> {
+    pub(crate) fn record(&self) {
+        let backends = self.missing.join(", ");
+        if self.missing.is_empty() {
+            info!("ready: every required backend has a server that takes decisions");
+        } else if self.at_start {
+            info!(backends, "not ready yet: required backends are not connected, health checks are refused");
+        } else {
+            warn!(backends, "not ready: no server of a required backend takes decisions, health checks are refused");
+        }
+    }
+}

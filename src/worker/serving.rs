@@ -1,0 +1,208 @@
+//! What a worker serves by, and how that is replaced: prepared beside it, swapped in one step, and what nobody uses any more let go.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::{Generation, Handover, ListenerId, Load};
+use crate::agent::{Agent, AgentBuilder, BuildError, Process, Processor, Readiness, Tls};
+use crate::bridge::{Bridge, Decide, status_actions};
+use crate::config::{Cause, ListenerConfig};
+use crate::deadline::Deadline;
+use crate::grpc::{Backend, CallError, Engine, Pool, Request};
+
+/// How long a reload waits for the first connections to new backends. With the default connect timeout of 1 s they are there, or known
+/// not to be, by then; decisions that come before wait for them by themselves.
+const SETTLE: Duration = Duration::from_secs(2);
+
+type Agents = HashMap<ListenerId, Agent<Bridge<Backends>>>;
+
+/// What a worker thread has.
+#[derive(Debug)]
+pub(super) struct Serving {
+    /// Whether this worker tells the log about endpoints.
+    speaks: bool,
+    readiness: Readiness,
+    /// Of all agents: replacing it reaches every connection.
+    processor: Processor<Bridge<Backends>>,
+    agents: Agents,
+    pools: Vec<Lender>,
+    prepared: Option<Prepared>,
+    /// Pools whose last decisions are under way.
+    leaving: JoinSet<()>,
+}
+
+/// Another generation, ready to serve by.
+#[derive(Debug)]
+struct Prepared {
+    bridge: Bridge<Backends>,
+    agents: Agents,
+    pools: Vec<Lender>,
+}
+
+impl Serving {
+    /// Must be called within the worker's runtime.
+    pub(super) fn start(speaks: bool, generation: &Generation, readiness: &Readiness) -> Result<Self, BuildError> {
+        let pools: Vec<_> = generation.backends.iter().map(|backend| Lender::start(backend, speaks)).collect();
+        let processor = Processor::new(bridge(generation, &pools));
+        let agents = agents(generation, &processor, readiness)?;
+        let readiness = readiness.clone();
+        Ok(Self { speaks, readiness, processor, agents, pools, prepared: None, leaving: JoinSet::new() })
+    }
+
+    pub(super) fn serve(&mut self, handover: Handover, load: Load) {
+        let Handover { listener, socket, peer, tls, place, drain } = handover;
+        let (Some(agent), Ok(socket)) = (self.agents.get(&listener).cloned(), socket.attach()) else { return };
+        tokio::spawn(async move {
+            match tls {
+                Some(tls) => agent.serve_connection(Tls::accept(socket, tls), &peer, drain).await,
+                None => agent.serve_connection(socket, &peer, drain).await,
+            }
+            drop((place, load));
+        });
+    }
+
+    /// Makes everything of `generation` that is not there yet, and says so when it has settled.
+    pub(super) fn prepare(&mut self, generation: &Generation, done: oneshot::Sender<Result<(), BuildError>>) {
+        // What an abandoned reload has left behind.
+        self.prepared = None;
+        let agents = match agents(generation, &self.processor, &self.readiness) {
+            Ok(agents) => agents,
+            Err(error) => {
+                let _ = done.send(Err(error));
+                return;
+            }
+        };
+        let mut unsettled = Vec::new();
+        let pool = |backend| {
+            let known = self.pools.iter().find(|pool| Arc::ptr_eq(&pool.backend, backend));
+            known.cloned().unwrap_or_else(|| {
+                let pool = Lender::start(backend, self.speaks);
+                unsettled.push(Arc::clone(&pool.loan.pool));
+                pool
+            })
+        };
+        let pools: Vec<_> = generation.backends.iter().map(pool).collect();
+        self.prepared = Some(Prepared { bridge: bridge(generation, &pools), agents, pools });
+        tokio::spawn(async move {
+            let settled = join_all(unsettled.iter().map(|pool| pool.settled()));
+            let _ = tokio::time::timeout(SETTLE, settled).await;
+            let _ = done.send(Ok(()));
+        });
+    }
+
+    /// From here on every NOTIFY is decided by what was prepared. Those in flight stay with the bridge that has them.
+    pub(super) fn swap(&mut self) {
+        let Some(Prepared { bridge, agents, pools }) = self.prepared.take() else { return };
+        self.processor.replace(bridge);
+        self.agents = agents;
+        for pool in std::mem::replace(&mut self.pools, pools) {
+            if !self.pools.iter().any(|kept| Arc::ptr_eq(&kept.backend, &pool.backend)) {
+                self.leaving.spawn(pool.shut_down());
+            }
+        }
+        while self.leaving.try_join_next().is_some() {}
+    }
+
+    /// Takes leave of all services. No connection is open any more, or none that is waited for.
+    pub(super) async fn shut_down(self) {
+        join_all(self.pools.iter().map(|pool| pool.loan.pool.shut_down())).await;
+    }
+}
+
+/// A worker's pool of one backend, lent to bridges.
+#[derive(Clone, Debug)]
+struct Lender {
+    backend: Arc<Backend>,
+    loan: Loan,
+    /// Ends when every loan is over.
+    over: Arc<tokio::sync::Mutex<mpsc::Receiver<Infallible>>>,
+}
+
+/// A pool that may be used until this is dropped.
+#[derive(Clone, Debug)]
+struct Loan {
+    pool: Arc<Pool>,
+    _lent: mpsc::Sender<Infallible>,
+}
+
+impl Lender {
+    fn start(backend: &Arc<Backend>, speaks: bool) -> Self {
+        let (sender, over) = mpsc::channel(1);
+        let loan = Loan { pool: Arc::new(backend.pool(speaks)), _lent: sender };
+        Self { backend: Arc::clone(backend), loan, over: Arc::new(tokio::sync::Mutex::new(over)) }
+    }
+
+    /// Takes leave of the services when the last decision is made. The backend is kept until then, and so is its discovery.
+    async fn shut_down(self) {
+        let Self { backend, loan: Loan { pool, _lent }, over } = self;
+        drop(_lent);
+        // Nobody sends: this is the end of the last loan.
+        let _ = over.lock().await.recv().await;
+        pool.shut_down().await;
+        drop(backend);
+    }
+}
+
+/// A pool for each backend, by its position in the configuration.
+#[derive(Clone, Debug)]
+struct Backends(Arc<[Loan]>);
+
+impl Decide for Backends {
+    type Engine = Box<[Arc<Engine>]>;
+
+    fn engine(&self, id: &Bytes) -> Self::Engine {
+        self.0.iter().map(|loan| loan.pool.engine(id)).collect()
+    }
+
+    async fn decide(
+        &self,
+        backend: usize,
+        engine: &Self::Engine,
+        request: Request,
+        deadline: Deadline,
+    ) -> Result<Bytes, CallError> {
+        // Routes name backends by positions that the check made from the same list.
+        self.0[backend].pool.decide(&engine[backend], request, deadline).await
+    }
+}
+
+fn bridge(generation: &Generation, pools: &[Lender]) -> Bridge<Backends> {
+    let loans = pools.iter().map(|pool| pool.loan.clone()).collect();
+    Bridge::new(Arc::clone(&generation.config), Backends(loans))
+}
+
+/// An agent for each listener, all on one processor.
+fn agents(generation: &Generation, processor: &Processor<Bridge<Backends>>, readiness: &Readiness) -> Result<Agents, BuildError> {
+    let Generation { config, listeners, .. } = generation;
+    let agent = |(id, listener): (&ListenerId, &ListenerConfig)| {
+        let build = |fallback| {
+            let builder = Agent::builder_with(processor.clone()).readiness(readiness.clone()).fallback(fallback);
+            settings(listener, builder).build()
+        };
+        let status = status_actions(config, Cause::Internal.as_str());
+        let mut fallback = config.on_failure.actions(Cause::Internal).clone();
+        fallback.append(&status);
+        // What the operator wants set may be too long for the smallest frame; the status is not.
+        Ok((*id, build(fallback).or_else(|_| build(status))?))
+    };
+    listeners.iter().zip(&config.listeners).map(agent).collect()
+}
+
+fn settings<P: Process>(listener: &ListenerConfig, builder: AgentBuilder<P>) -> AgentBuilder<P> {
+    builder
+        .listener_name(Arc::clone(&listener.name))
+        .max_connections(listener.max_connections)
+        .max_in_flight(listener.max_in_flight)
+        .max_frame_size(listener.max_frame_size)
+        .handshake_timeout(listener.handshake_timeout)
+        .read_timeout(listener.read_timeout)
+        .write_timeout(listener.write_timeout)
+        .idle_timeout(listener.idle_timeout)
+}

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use super::channel::jittered;
-
 /// Pauses that double from one bound to the other.
 #[derive(Debug)]
 pub(super) struct Backoff {
@@ -28,6 +26,11 @@ impl Backoff {
     pub(super) fn reset(&mut self) {
         self.next = self.least.min(self.most);
     }
+}
+
+/// Half to all of `backoff`, so that many workers and bridges do not come at once.
+pub(super) fn jittered(backoff: Duration) -> Duration {
+    backoff.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
 #[cfg(test)]

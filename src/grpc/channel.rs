@@ -18,6 +18,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::backend::Backend;
+use super::backoff::Backoff;
 use super::connect::Sender;
 use super::error::{chain, describe};
 use super::link::{Event, Link, Stream};
@@ -176,7 +177,7 @@ impl Channel {
             *self.state() = state;
             changed.notify_waiters();
         };
-        let mut backoff = BACKOFF.0;
+        let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
         // Connections that were left, with what has begun on them.
         let mut left = JoinSet::new();
         let mut leaving = Leaving::default();
@@ -190,7 +191,7 @@ impl Channel {
                     let (link, carrier) = current.insert((link, carrier));
                     let (end, stable) = self.serve(link, carrier, &set, log).await;
                     if stable {
-                        backoff = BACKOFF.0;
+                        backoff.reset();
                     }
                     let Some((link, carrier)) = current.take() else { return };
                     match end {
@@ -204,8 +205,7 @@ impl Channel {
                                 _ => set(State::Connecting),
                             }
                             if !stable {
-                                tokio::time::sleep(jittered(backoff)).await;
-                                backoff = (backoff * 2).min(BACKOFF.1);
+                                tokio::time::sleep(backoff.next()).await;
                             }
                             continue;
                         }
@@ -223,8 +223,7 @@ impl Channel {
                 leaving.end();
                 self.fail(changed, log, &reason);
             }
-            tokio::time::sleep(jittered(backoff)).await;
-            backoff = (backoff * 2).min(BACKOFF.1);
+            tokio::time::sleep(backoff.next()).await;
         }
     }
 
@@ -297,9 +296,4 @@ impl Leaving {
 enum End {
     GoingAway,
     Lost(String),
-}
-
-/// Half to all of `backoff`, so that many workers and bridges do not come at once.
-pub(super) fn jittered(backoff: Duration) -> Duration {
-    backoff.mul_f64(0.5 + fastrand::f64() / 2.0)
 }

@@ -246,7 +246,7 @@ mod tests {
 
     fn start(endpoints: &str, book: &Book) -> (Receiver<Members>, Arc<Notify>) {
         let config = config(&format!("endpoints: [{endpoints}]"));
-        watch(&config, &Arc::new(Connector::new(&config)), Arc::new(book.clone()))
+        watch(&config, &Arc::new(Connector::new(&config, None)), Arc::new(book.clone()))
     }
 
     fn listed(members: &Receiver<Members>) -> Vec<String> {

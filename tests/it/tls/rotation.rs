@@ -66,7 +66,6 @@ impl Scene {
 }
 
 #[test]
-#[ignore = "needs the reload of configurations"]
 fn by_signal_and_by_watching_the_files() {
     let scene = Scene::new(FOREVER);
     let mut old = scene.engine();
@@ -87,7 +86,6 @@ fn by_signal_and_by_watching_the_files() {
 
 /// Half-written files, or a key that is not yet the certificate's, cost nothing: the old ones go on.
 #[test]
-#[ignore = "needs the reload of configurations"]
 fn files_that_are_wrong_change_nothing() {
     let scene = Scene::new(FOREVER);
     let before = scene.shown();
@@ -104,7 +102,6 @@ fn files_that_are_wrong_change_nothing() {
 
 /// Who was let in by the old CA does not come in by a ticket from then.
 #[test]
-#[ignore = "needs the reload of configurations"]
 fn sessions_end_with_the_ca_that_let_them_in() {
     let (ca, clients, next) = (Ca::new("ca"), Ca::new("clients"), Ca::new("next"));
     let folder = tempfile::tempdir().unwrap();
@@ -132,7 +129,6 @@ fn sessions_end_with_the_ca_that_let_them_in() {
 
 /// Ten renewals under load on both sides, on connections that last and on connections that come and go: no decision is lost.
 #[test]
-#[ignore = "needs the reload of configurations"]
 fn under_load() {
     let scene = Scene::new(Duration::from_millis(700));
     let stop = AtomicBool::new(false);

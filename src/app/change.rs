@@ -35,7 +35,9 @@ impl Changes {
         };
         let added = all(&new, &|name, _| find(&old, name).is_none());
         let removed = all(&old, &|name, _| find(&new, name).is_none());
-        let changed = all(&new, &|name, one| find(&old, name).is_some_and(|position| !same(&old[position].1, one)));
+        let changed = all(&new, &|name, one| {
+            find(&old, name).and_then(|position| old.get(position)).is_some_and(|(_, before)| !same(before, one))
+        });
         let parts = [("added", added), ("removed", removed), ("changed", changed)];
         self.0.extend(
             parts.into_iter().filter(|(_, names)| !names.is_empty()).map(|(how, names)| format!("{what} {how}: {names}")),
@@ -68,8 +70,8 @@ fn same_names(old: &Config, new: &Config) -> bool {
 /// Routes refer to listeners and backends by positions, which may be others for the same names.
 fn same_route((old_config, old): (&Config, &RouteConfig), (new_config, new): (&Config, &RouteConfig)) -> bool {
     let by_name = |config: &Config, route: &RouteConfig| {
-        let listeners: Vec<_> = route.listeners.iter().map(|index| config.listeners[*index].name.clone()).collect();
-        (listeners, config.backends[route.backend].name.clone())
+        let listeners = route.listeners.iter().map(|index| config.listeners.get(*index).map(|listener| listener.name.clone()));
+        (listeners.collect::<Vec<_>>(), config.backends.get(route.backend).map(|backend| backend.name.clone()))
     };
     let bare = |route: &RouteConfig| RouteConfig { listeners: Vec::new(), backend: 0, ..route.clone() };
     by_name(old_config, old) == by_name(new_config, new) && bare(old) == bare(new)

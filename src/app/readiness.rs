@@ -11,12 +11,26 @@ use crate::config::Config;
 use crate::grpc::Backend;
 use crate::telemetry::event;
 
-/// A required backend: its name, and how many workers have a server of it.
-type Required = (Arc<str>, watch::Receiver<usize>);
+/// A required backend.
+#[derive(Clone, Debug)]
+struct Required {
+    name: Arc<str>,
+    /// How many workers have a server of it.
+    usable: watch::Receiver<usize>,
+    /// It is missing when no worker has a server, and back when all have: what HAProxy sends again goes to any of them.
+    is_missing: bool,
+}
 
 /// Keeps the readiness of all agents true, on the control thread. Dropping it ends that.
 #[derive(Debug)]
 pub(super) struct Requirements(watch::Sender<Vec<Required>>);
+
+impl Required {
+    fn look(&mut self, workers: usize) {
+        let usable = *self.usable.borrow_and_update();
+        self.is_missing = usable == 0 || (self.is_missing && usable < workers);
+    }
+}
 
 impl Requirements {
     /// From now on `readiness` depends on those of `backends` that `config` marks as required.
@@ -25,7 +39,7 @@ impl Requirements {
         // Before the first listener accepts, and not only when the task has its turn.
         readiness.set(required.is_empty());
         let (sender, receiver) = watch::channel(required);
-        tokio::spawn(keep(receiver, readiness.clone()));
+        tokio::spawn(keep(receiver, config.workers.get(), readiness.clone()));
         Self(sender)
     }
 
@@ -37,17 +51,21 @@ impl Requirements {
 
 fn required(config: &Config, backends: &[Arc<Backend>]) -> Vec<Required> {
     let required = config.backends.iter().zip(backends).filter(|(config, _)| config.required);
-    required.map(|(config, backend)| (Arc::clone(&config.name), backend.usable())).collect()
+    let required = required.map(|(config, backend)| {
+        let usable = backend.usable();
+        let is_missing = *usable.borrow() == 0;
+        Required { name: Arc::clone(&config.name), usable, is_missing }
+    });
+    required.collect()
 }
 
-async fn keep(mut lists: watch::Receiver<Vec<Required>>, readiness: Readiness) {
+async fn keep(mut lists: watch::Receiver<Vec<Required>>, workers: usize, readiness: Readiness) {
     let mut said: Option<Vec<Arc<str>>> = None;
     loop {
         let mut required = lists.borrow_and_update().clone();
         loop {
-            let missing =
-                required.iter_mut().filter_map(|(name, usable)| (*usable.borrow_and_update() == 0).then(|| Arc::clone(name)));
-            let missing: Vec<_> = missing.collect();
+            required.iter_mut().for_each(|one| one.look(workers));
+            let missing: Vec<_> = required.iter().filter(|one| one.is_missing).map(|one| Arc::clone(&one.name)).collect();
             readiness.set(missing.is_empty());
             if said.as_ref().unwrap_or(&Vec::new()) != &missing {
                 let names: Vec<_> = missing.iter().map(|name| &**name).collect();
@@ -69,7 +87,7 @@ async fn any_changed(required: &mut [Required]) {
     if required.is_empty() {
         return pending().await;
     }
-    let changed = required.iter_mut().map(|(_, usable)| {
+    let changed = required.iter_mut().map(|Required { usable, .. }| {
         Box::pin(async {
             // Without a sender the backend is gone, and the list is about to be replaced.
             if usable.changed().await.is_err() {

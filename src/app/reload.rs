@@ -76,7 +76,7 @@ impl App {
         let grace_period = config.drain.grace_period;
         let mut before: Vec<_> = std::mem::take(&mut self.listeners).into_iter().map(Some).collect();
         let kept = |origin: &Origin| match origin {
-            Origin::Kept(position) => before[*position].take(),
+            Origin::Kept(position) => before.get_mut(*position).and_then(Option::take),
             Origin::Bound(_) => None,
         };
         let kept: Vec<_> = origins.iter().map(kept).collect();
@@ -113,9 +113,9 @@ impl App {
             for (listener, kept) in config.listeners.iter().zip(&mut kept).filter(|(_, kept)| kept.is_none()) {
                 *kept = self.listeners.iter().enumerate().position(|(position, live)| {
                     let bind = live.config.bind.to_string() == listener.bind.to_string();
-                    bind && !taken[position] && (!by_name || live.config.name == listener.name)
+                    bind && taken.get(position) == Some(&false) && (!by_name || live.config.name == listener.name)
                 });
-                kept.iter().for_each(|position| taken[*position] = true);
+                kept.and_then(|position| taken.get_mut(position)).into_iter().for_each(|taken| *taken = true);
             }
         }
         kept
@@ -128,9 +128,9 @@ impl App {
         let mut refuse = |path, found: String, as_before: String| {
             problems.push(Problem { path, found, expected: format!("{as_before} as before, for another it needs a restart") });
         };
-        for (index, position) in kept.iter().enumerate() {
+        for (index, (listener, position)) in config.listeners.iter().zip(kept).enumerate() {
             let Some(live) = position.and_then(|position| self.listeners.get(position)) else { continue };
-            if live.config.bind != config.listeners[index].bind {
+            if live.config.bind != listener.bind {
                 let path = root.key("listeners").index(index).key("unix");
                 refuse(path, "other permissions or another owner".to_owned(), "those of the socket file".to_owned());
             }
@@ -156,12 +156,15 @@ impl App {
     }
 
     fn ids(&mut self, origins: &[Origin]) -> Vec<ListenerId> {
-        let id = |origin: &Origin| match origin {
-            Origin::Kept(position) => self.listeners[*position].id,
-            Origin::Bound(_) => {
+        let id = |origin: &Origin| {
+            let kept = match origin {
+                Origin::Kept(position) => self.listeners.get(*position),
+                Origin::Bound(_) => None,
+            };
+            kept.map(|live| live.id).unwrap_or_else(|| {
                 self.next_listener += 1;
                 self.next_listener - 1
-            }
+            })
         };
         origins.iter().map(id).collect()
     }
@@ -169,7 +172,8 @@ impl App {
 
 /// Binds what is not there yet.
 async fn origins(config: &Config, kept: &[Option<usize>]) -> Result<Vec<Origin>, Vec<String>> {
-    let new = config.listeners.iter().enumerate().filter(|(index, _)| kept[*index].is_none());
+    let new = config.listeners.iter().zip(kept).enumerate().filter(|(_, (_, kept))| kept.is_none());
+    let new = new.map(|(index, (listener, _))| (index, listener));
     let sockets = bind_all(new).await;
     let mut sockets = sockets.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?.into_iter();
     let origin = |kept: &Option<usize>| kept.map(Origin::Kept).or_else(|| sockets.next().map(Origin::Bound));

@@ -72,6 +72,7 @@ pub fn main() -> ExitCode {
         },
         Command::Bench(args) => bench::run(args),
     };
+    crate::telemetry::flush();
     match result {
         Ok(()) => Exit::Success.into(),
         Err(Failure { exit, message }) => {

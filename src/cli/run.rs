@@ -112,6 +112,7 @@ impl Stop {
         tokio::spawn(async move {
             self.next().await;
             tracing::warn!("second signal, stopping without draining");
+            crate::telemetry::flush();
             std::process::exit(Exit::Failed as i32);
         });
     }

@@ -16,6 +16,7 @@ impl OnFailure {
     }
 
     /// The actions for `cause`.
+    #[allow(clippy::indexing_slicing, reason = "there is an entry for each cause")]
     pub fn actions(&self, cause: Cause) -> &Actions {
         &self.0[cause.index()]
     }

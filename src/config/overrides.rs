@@ -71,8 +71,8 @@ pub(super) fn quick_tree(backend: &[String], timeout: Option<Duration>) -> (Valu
     let mut flags = Flags::default();
     flags.at("--backend", Path::root().key("backends").key(DEFAULT_BACKEND).key("endpoints"));
     flags.at("--timeout", Path::root().key("routes").index(0).key("timeout"));
-    if let Some(timeout) = timeout {
-        tree["routes"][0]["timeout"] = format_duration(timeout).into();
+    if let (Some(timeout), Some(Value::Object(route))) = (timeout, tree.pointer_mut("/routes/0")) {
+        route.insert("timeout".to_owned(), format_duration(timeout).into());
     }
     (tree, flags)
 }

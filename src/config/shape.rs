@@ -54,7 +54,7 @@ impl Walk<'_> {
     fn fit_keys(&mut self, map: &mut Map<String, Value>, schema: &Value, path: &Path) {
         for (key, mut value) in std::mem::take(map) {
             let at = path.key(&key);
-            match (&schema["properties"][&key], &schema["additionalProperties"]) {
+            match (schema["properties"].get(&key).unwrap_or(&Value::Null), &schema["additionalProperties"]) {
                 (Value::Null, any @ Value::Object(_)) => {
                     // What does not fit is replaced: other places refer to it by its key.
                     if !self.fit(&mut value, any, &at) {
@@ -76,7 +76,7 @@ impl Walk<'_> {
     fn require(&mut self, map: &Map<String, Value>, schema: &Value, path: &Path) {
         for key in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             if !map.contains_key(key) {
-                self.problems.add(&path.key(key), "nothing", expected(&schema["properties"][key]));
+                self.problems.add(&path.key(key), "nothing", schema["properties"].get(key).map_or_else(String::new, expected));
             }
         }
     }

@@ -8,7 +8,7 @@ use tokio_rustls::rustls::ClientConfig;
 
 use super::admission::Admission;
 use super::connect::Connector;
-use super::members::{self, Members};
+use super::members::{self, Address, Members};
 use super::pool::Pool;
 use crate::config::BackendConfig;
 
@@ -20,6 +20,8 @@ pub(crate) struct Backend {
     pub(super) members: watch::Receiver<Members>,
     /// Notified when the members may be out of date.
     pub(super) wanted: Arc<Notify>,
+    /// The server that a worker has connected to last.
+    pub(super) reached: watch::Sender<Option<Address>>,
     pub(super) admission: Admission,
     /// How many pools have a server that takes decisions.
     pub(super) usable: watch::Sender<usize>,
@@ -31,7 +33,15 @@ impl Backend {
         let connector = Arc::new(Connector::new(config, tls));
         let (members, wanted) = members::watch(config, &connector);
         let admission = Admission::new(config.max_in_flight);
-        Arc::new(Self { config: config.clone(), connector, members, wanted, admission, usable: watch::Sender::new(0) })
+        Arc::new(Self {
+            config: config.clone(),
+            connector,
+            members,
+            wanted,
+            reached: watch::Sender::new(None),
+            admission,
+            usable: watch::Sender::new(0),
+        })
     }
 
     /// What it was made from.

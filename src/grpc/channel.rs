@@ -16,6 +16,7 @@ use futures_util::FutureExt;
 use http::{HeaderMap, Uri};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
+use tokio::time::error::Elapsed;
 
 use super::backend::Backend;
 use super::backoff::Backoff;
@@ -38,6 +39,8 @@ const STABLE_AFTER: Duration = Duration::from_secs(1);
 const LEAVE: Duration = Duration::from_secs(5);
 /// How long a service may take to end a stream when the bridge itself stops.
 const GOODBYE: Duration = Duration::from_millis(200);
+/// Before it is tried again because another worker was successful. A server that takes connections and hangs up must not make us spin.
+const EARLY: Duration = Duration::from_millis(200);
 /// Before it is tried again after a panic.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
 /// How long a connection that is left may take for what has begun on it: longer than any decision may take.
@@ -147,45 +150,54 @@ impl Channel {
 
     async fn run(&self, changed: &Notify, log: &mut Log, stop: &mut watch::Receiver<bool>) {
         let mut link = None;
+        // Connections that were left, with what has begun on them.
+        let mut left = JoinSet::new();
         let mut retired = self.retired.subscribe();
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => {}
             _ = retired.wait_for(|retired| *retired) => {}
-            () = self.keep_connected(&mut link, changed, log) => {}
+            () = self.keep_connected(&mut link, &mut left, changed, log) => {}
         }
         // Also because a sender in it would keep a connection open.
         *self.state() = State::Failed("no longer one of the backend's endpoints".into());
         changed.notify_waiters();
-        let Some((link, carrier)) = link else { return };
-        // A stream that ends in order is no error in the service's log.
-        if let Carrier::Stream(decisions) = carrier {
-            decisions.close();
+        if let Some((link, carrier)) = link {
+            // A stream that ends in order is no error in the service's log.
+            if let Carrier::Stream(decisions) = carrier {
+                decisions.close();
+            }
+            left.spawn(tokio::time::timeout(DRAIN, link.drain()));
         }
         let hurry = async {
             let _ = stop.wait_for(|stop| *stop).await;
             tokio::time::sleep(GOODBYE).await;
         };
         tokio::select! {
-            _ = tokio::time::timeout(DRAIN, link.drain()) => {}
+            _ = left.join_all() => {}
             () = hurry => {}
         }
     }
 
-    async fn keep_connected(&self, current: &mut Option<(Link, Carrier)>, changed: &Notify, log: &mut Log) {
+    async fn keep_connected(
+        &self,
+        current: &mut Option<(Link, Carrier)>,
+        left: &mut JoinSet<Result<(), Elapsed>>,
+        changed: &Notify,
+        log: &mut Log,
+    ) {
         let set = |state| {
             *self.state() = state;
             changed.notify_waiters();
         };
         let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
-        // Connections that were left, with what has begun on them.
-        let mut left = JoinSet::new();
         let mut leaving = Leaving::default();
         loop {
             while left.try_join_next().is_some() {}
             let reason = match self.link().await {
                 Ok((link, carrier)) => {
                     set(State::Ready(carrier.clone()));
+                    self.target.backend.reached.send_replace(Some(self.target.address.clone()));
                     leaving.end();
                     log.connected(&self.target.name);
                     let (link, carrier) = current.insert((link, carrier));
@@ -205,7 +217,7 @@ impl Channel {
                                 _ => set(State::Connecting),
                             }
                             if !stable {
-                                tokio::time::sleep(backoff.next()).await;
+                                self.pause(backoff.next()).await;
                             }
                             continue;
                         }
@@ -223,7 +235,20 @@ impl Channel {
                 leaving.end();
                 self.fail(changed, log, &reason);
             }
-            tokio::time::sleep(backoff.next()).await;
+            self.pause(backoff.next()).await;
+        }
+    }
+
+    /// Waits for `backoff`, or until another worker has reached the server: all are back together.
+    async fn pause(&self, backoff: Duration) {
+        let mut reached = self.target.backend.reached.subscribe();
+        let early = async {
+            tokio::time::sleep(backoff.min(EARLY)).await;
+            while reached.changed().await.is_ok() && reached.borrow().as_ref() != Some(&self.target.address) {}
+        };
+        tokio::select! {
+            () = early => {}
+            () = tokio::time::sleep(backoff) => {}
         }
     }
 
@@ -275,6 +300,12 @@ impl Channel {
 /// The stream of a connection that is going away. It is used until there is another, or for as long as it is polite.
 #[derive(Default)]
 struct Leaving(Option<(Arc<Decisions>, Instant)>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
 
 impl Leaving {
     fn begin(&mut self, decisions: Arc<Decisions>) {

@@ -141,7 +141,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Plain<S> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         // An alert. HTTP/2 begins with SETTINGS, whose length of three bytes is small.
-        if !std::mem::replace(&mut self.is_known, true) && buf.filled()[before..].starts_with(&[0x15, 3]) {
+        if !std::mem::replace(&mut self.is_known, true)
+            && buf.filled().get(before..).is_some_and(|read| read.starts_with(&[0x15, 3]))
+        {
             return Poll::Ready(Err(invalid(format_args!("the server speaks TLS on this port: take https://, or set tls"))));
         }
         Poll::Ready(Ok(()))

@@ -1,14 +1,23 @@
 //! The log: text on a terminal, JSON elsewhere, on standard error.
+//!
+//! A thread of its own writes it. When whoever reads it is too slow, lines are left out, and no worker waits.
 
 use std::io::IsTerminal;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogConfig, LogFormat, LogLevel};
 
 /// Replaces the filter of the log that [`init`] has started.
 static REPLACE: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
+
+/// What is written when it is dropped.
+static REST: Mutex<Option<WorkerGuard>> = Mutex::new(None);
+
+/// Lines that may wait to be written: a second's worth of the busiest log that throttling lets through, about a mebibyte.
+const LINES: usize = 4_096;
 
 /// Starts logging. Called once, before anything is worth a line; a second call is ignored.
 pub(crate) fn init(config: &LogConfig) {
@@ -18,7 +27,10 @@ pub(crate) fn init(config: &LogConfig) {
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter(config.level)).with_writer(std::io::stderr).with_target(false);
+    let (writer, rest) =
+        NonBlockingBuilder::default().buffered_lines_limit(LINES).lossy(true).thread_name("log").finish(std::io::stderr());
+    *REST.lock().unwrap_or_else(PoisonError::into_inner) = Some(rest);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter(config.level)).with_writer(writer).with_target(false);
     // A log that is already set (tests in one process) stays. The two kinds of a handle are different types.
     if json {
         let builder = builder.json().flatten_event(true).with_filter_reloading();
@@ -33,6 +45,11 @@ pub(crate) fn init(config: &LogConfig) {
             let _ = REPLACE.set(Box::new(move |filter| drop(handle.reload(filter))));
         }
     }
+}
+
+/// Writes what is left, before the process ends; for a second at most.
+pub(crate) fn flush() {
+    drop(REST.lock().unwrap_or_else(PoisonError::into_inner).take());
 }
 
 /// Another level from now on.

@@ -17,6 +17,6 @@ use count::Count;
 #[cfg(feature = "bridge")]
 pub(crate) use count::Totals;
 #[cfg(feature = "bridge")]
-pub(crate) use log::{init, set_level};
+pub(crate) use log::{flush, init, set_level};
 #[cfg(feature = "bridge")]
 pub(crate) use propagation::TraceContext;

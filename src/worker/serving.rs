@@ -161,6 +161,7 @@ impl Decide for Backends {
         self.0.iter().map(|loan| loan.pool.engine(id)).collect()
     }
 
+    #[allow(clippy::indexing_slicing, reason = "routes name backends by positions that the check made from the same list")]
     async fn decide(
         &self,
         backend: usize,
@@ -168,7 +169,6 @@ impl Decide for Backends {
         request: Request,
         deadline: Deadline,
     ) -> Result<Bytes, CallError> {
-        // Routes name backends by positions that the check made from the same list.
         self.0[backend].pool.decide(&engine[backend], request, deadline).await
     }
 }

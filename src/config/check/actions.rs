@@ -31,7 +31,8 @@ pub(super) struct Said {
 
 /// What counts when several places of the file have their say, the first one first.
 pub(super) fn resolve(said: &[&Said]) -> OnFailure {
-    let of = |said: &Said, cause: Cause| said.causes[cause.index()].as_ref().or(said.default.as_ref()).cloned();
+    let of =
+        |said: &Said, cause: Cause| said.causes.get(cause.index()).and_then(Option::as_ref).or(said.default.as_ref()).cloned();
     OnFailure::new(|cause| said.iter().find_map(|said| of(said, cause)).unwrap_or_default())
 }
 

@@ -14,7 +14,7 @@ pub(super) fn check(raw: Option<&[raw::Listener]>, path: &Path, findings: &mut F
     let raw = raw.unwrap_or(&default);
     let listeners: Vec<_> = raw.iter().enumerate().map(|(index, raw)| listener(raw, &path.index(index), findings)).collect();
     for (index, listener) in listeners.iter().enumerate() {
-        check_unique(listener, &listeners[..index], &path.index(index), path, findings);
+        check_unique(listener, listeners.get(..index).unwrap_or_default(), &path.index(index), path, findings);
     }
     listeners
 }

@@ -124,7 +124,7 @@ fn names(raw: &[raw::Route], path: &Path, findings: &mut Findings) -> Vec<Arc<st
 /// Finds routes of which nothing is left after one single route before them. That several together leave nothing is not noticed.
 fn check_reachable(routes: &[RouteConfig], path: &Path, findings: &mut Findings) {
     for (index, route) in routes.iter().enumerate() {
-        if let Some(before) = routes[..index].iter().position(|before| takes_all(before, route)) {
+        if let Some(before) = routes.iter().take(index).position(|before| takes_all(before, route)) {
             let found = format!("a route that comes after {} and gets nothing", path.index(before));
             findings.problems.add(&path.index(index), found, format_args!("it before {}", path.index(before)));
         }

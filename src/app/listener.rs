@@ -105,7 +105,7 @@ impl Live {
     ///
     /// Under another name it is another listener to routes, which connections would ask for under the old one: those end, in order.
     pub(super) fn change(&mut self, config: &ListenerConfig, tls: Option<Arc<ServerConfig>>, grace_period: Duration) {
-        self.tls.replace(tls);
+        self.set_tls(tls);
         self.places.change(&config.name, config.max_connections);
         if config.name != self.config.name {
             let before = std::mem::take(&mut *self.connections.lock().unwrap_or_else(PoisonError::into_inner));
@@ -113,6 +113,11 @@ impl Live {
             tokio::spawn(async move { before.drain(Duration::ZERO, grace_period).await });
         }
         self.config = config.clone();
+    }
+
+    /// For connections accepted from now on.
+    pub(super) fn set_tls(&self, tls: Option<Arc<ServerConfig>>) {
+        self.tls.replace(tls);
     }
 
     /// Health checks are refused from now on.

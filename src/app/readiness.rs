@@ -2,9 +2,11 @@
 
 use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::select_all;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::agent::Readiness;
 use crate::config::Config;
@@ -19,7 +21,12 @@ struct Required {
     usable: watch::Receiver<usize>,
     /// It is missing when no worker has a server, and back when all have: what HAProxy sends again goes to any of them.
     is_missing: bool,
+    /// Since when no worker has had one, if it is not missing yet.
+    gone: Option<Instant>,
 }
+
+/// For how long no worker may have a server before health checks fail: a connection that is replaced is no news.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Keeps the readiness of all agents true, on the control thread. Dropping it ends that.
 #[derive(Debug)]
@@ -28,7 +35,9 @@ pub(super) struct Requirements(watch::Sender<Vec<Required>>);
 impl Required {
     fn look(&mut self, workers: usize) {
         let usable = *self.usable.borrow_and_update();
-        self.is_missing = usable == 0 || (self.is_missing && usable < workers);
+        self.gone = (usable == 0).then(|| self.gone.unwrap_or_else(Instant::now));
+        let too_long = self.gone.is_some_and(|since| since.elapsed() >= PATIENCE);
+        self.is_missing = too_long || (self.is_missing && usable < workers);
     }
 }
 
@@ -54,7 +63,7 @@ fn required(config: &Config, backends: &[Arc<Backend>]) -> Vec<Required> {
     let required = required.map(|(config, backend)| {
         let usable = backend.usable();
         let is_missing = *usable.borrow() == 0;
-        Required { name: Arc::clone(&config.name), usable, is_missing }
+        Required { name: Arc::clone(&config.name), usable, is_missing, gone: None }
     });
     required.collect()
 }
@@ -72,12 +81,14 @@ async fn keep(mut lists: watch::Receiver<Vec<Required>>, workers: usize, readine
                 event::ReadinessChanged { missing: &names, at_start: said.is_none() }.record();
             }
             said = Some(missing);
+            let is_doubtful = required.iter().any(|one| one.gone.is_some() && !one.is_missing);
             tokio::select! {
                 list = lists.changed() => match list {
                     Ok(()) => break,
                     Err(_) => return,
                 },
                 () = any_changed(&mut required) => {}
+                () = tokio::time::sleep(PATIENCE), if is_doubtful => {}
             }
         }
     }

@@ -44,8 +44,21 @@ impl App {
         let generation = self.generation.number;
         match result {
             Ok(changes) => event::ConfigReloaded { generation, changes: &changes }.record(),
-            Err(problems) => event::ConfigRefused { generation, problems: &problems }.record(),
+            Err(problems) => {
+                event::ConfigRefused { generation, problems: &problems }.record();
+                self.renew_tls(control);
+            }
         }
+    }
+
+    /// Certificates are renewed also while the configuration in the file is no good.
+    fn renew_tls(&self, control: &mut Control) {
+        let config = &self.generation.config;
+        control.watch_also(config.files());
+        // If they are no good either, the problems of the refused configuration say so, or the next reload.
+        let Ok(material) = Material::load(config) else { return };
+        self.generation.backends.iter().zip(material.backends).for_each(|(backend, tls)| backend.set_tls(tls));
+        self.listeners.iter().zip(material.listeners).for_each(|(listener, tls)| listener.set_tls(tls));
     }
 
     async fn apply(&mut self, loaded: Loaded, file: &str) -> Result<Changes, Vec<String>> {

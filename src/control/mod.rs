@@ -4,6 +4,7 @@ mod source;
 mod watch;
 
 use std::io;
+use std::path::PathBuf;
 
 pub(crate) use source::{LoadError, Loaded, Source};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -55,6 +56,11 @@ impl Control {
                 }
             }
         }
+    }
+
+    /// Watches these files as well, until a configuration is read that is good.
+    pub(crate) fn watch_also(&mut self, files: Vec<PathBuf>) {
+        self.watch.add(files);
     }
 
     /// What problems are said to be in.

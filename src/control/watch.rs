@@ -115,6 +115,15 @@ impl Watch {
         }
     }
 
+    /// Watches these files as well.
+    pub(super) fn add(&mut self, files: Vec<PathBuf>) {
+        for file in files {
+            if !self.files.iter().any(|watched| watched.known.path == file) {
+                self.files.push(Watched::new(Snapshot::of(file)));
+            }
+        }
+    }
+
     /// Watches these files instead.
     pub(super) fn follow(&mut self, files: Vec<Snapshot>) {
         self.files = files.into_iter().map(Watched::new).collect();

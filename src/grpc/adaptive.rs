@@ -34,7 +34,9 @@ struct State {
 #[derive(Debug)]
 struct Window {
     since: Instant,
+    /// Decisions, and those among them that were answered, with the time that they took.
     count: u32,
+    answered: u32,
     sum: Duration,
     most_in_flight: usize,
     overloaded: bool,
@@ -42,7 +44,7 @@ struct Window {
 
 impl Window {
     fn new(since: Instant) -> Self {
-        Self { since, count: 0, sum: Duration::ZERO, most_in_flight: 0, overloaded: false }
+        Self { since, count: 0, answered: 0, sum: Duration::ZERO, most_in_flight: 0, overloaded: false }
     }
 }
 
@@ -64,7 +66,8 @@ impl Adaptive {
         let mut state = self.lock();
         let window = &mut state.window;
         window.count += 1;
-        window.sum += latency;
+        window.sum += if overloaded { Duration::ZERO } else { latency };
+        window.answered += u32::from(!overloaded);
         window.most_in_flight = window.most_in_flight.max(in_flight);
         window.overloaded |= overloaded;
         if window.count >= WINDOW.0 && now.saturating_duration_since(window.since) >= WINDOW.1 {
@@ -74,7 +77,13 @@ impl Adaptive {
     }
 
     fn end(&self, state: &mut State, window: &Window) {
-        let latency = window.sum.as_secs_f64() / f64::from(window.count);
+        let limit = state.limit;
+        if window.overloaded || window.answered == 0 {
+            // What comes back so quickly, or not at all, is not what is usual.
+            state.limit = (limit * BACKOFF).clamp(self.min, self.max);
+            return;
+        }
+        let latency = window.sum.as_secs_f64() / f64::from(window.answered);
         let before = state.usual.unwrap_or(latency);
         let mut usual = before + (latency - before) / USUAL_OVER;
         // After a slow time what was usual then must not stay so.
@@ -82,18 +91,14 @@ impl Adaptive {
             usual *= 0.95;
         }
         state.usual = Some(usual);
-        let limit = state.limit;
-        let wanted = if window.overloaded {
-            limit * BACKOFF
-        } else if (window.most_in_flight as f64) < limit / 2.0 {
+        if (window.most_in_flight as f64) < limit / 2.0 {
             // Nobody has tried whether there is room.
             return;
-        } else {
-            let gradient = (self.tolerance * usual / latency.max(f64::MIN_POSITIVE)).clamp(0.5, 1.0);
-            // A few may wait.
-            let target = limit * gradient + limit.sqrt();
-            limit + (target - limit) * SMOOTHING
-        };
+        }
+        let gradient = (self.tolerance * usual / latency.max(f64::MIN_POSITIVE)).clamp(0.5, 1.0);
+        // A few may wait.
+        let target = limit * gradient + limit.sqrt();
+        let wanted = limit + (target - limit) * SMOOTHING;
         state.limit = wanted.clamp(self.min, self.max);
     }
 
@@ -153,5 +158,19 @@ mod tests {
             adaptive.observe(now, Duration::from_millis(1), 1, false);
         }
         assert_eq!(adaptive.limit(), 20);
+    }
+
+    #[test]
+    fn what_fails_quickly_is_not_what_is_usual() {
+        let mut now = Instant::now();
+        let adaptive = Adaptive::new(CONFIG, 10_000, now);
+        let found = settle(&adaptive, &mut now, 200, 300);
+        for _ in 0..700 {
+            now += Duration::from_millis(10);
+            adaptive.observe(now, Duration::from_micros(100), found, true);
+        }
+        assert_eq!(adaptive.limit(), 20, "while it says so");
+        let again = settle(&adaptive, &mut now, 200, 300);
+        assert!(again >= 200, "{again} after {found}");
     }
 }

@@ -28,6 +28,7 @@ pub(super) struct Admission {
 #[derive(Debug)]
 pub(crate) struct Engine {
     in_flight: AtomicUsize,
+    bytes: AtomicUsize,
     sharing: Arc<AtomicUsize>,
 }
 
@@ -62,7 +63,7 @@ impl Admission {
     pub(super) fn engine(&self, id: &Bytes) -> Arc<Engine> {
         let new = || {
             self.sharing.fetch_add(1, Ordering::Relaxed);
-            Arc::new(Engine { in_flight: AtomicUsize::new(0), sharing: Arc::clone(&self.sharing) })
+            Arc::new(Engine { in_flight: AtomicUsize::new(0), bytes: AtomicUsize::new(0), sharing: Arc::clone(&self.sharing) })
         };
         if id.is_empty() {
             return new();
@@ -82,28 +83,32 @@ impl Admission {
     pub(super) fn admit<'a>(&'a self, engine: &'a Engine, bytes: usize) -> Result<Admitted<'a>, Full> {
         let own = engine.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
         let all = self.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+        let own_bytes = engine.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let all_bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         // From here on, whatever is refused is given back.
         let admitted = Admitted { admission: self, engine, bytes };
-        let limit = self.limit(own);
+        let limit = self.limit(own, self.max);
         if all > limit {
             return Err(Full::Decisions(limit));
         }
-        if all_bytes > MAX_BYTES && all > 1 {
-            return Err(Full::Bytes(MAX_BYTES));
+        let limit = self.limit(own_bytes, MAX_BYTES);
+        if all_bytes > limit && all > 1 {
+            return Err(Full::Bytes(limit));
         }
         Ok(admitted)
     }
 
-    fn limit(&self, own: usize) -> usize {
+    /// What of `max` all together may have for an engine that has `own`.
+    fn limit(&self, own: usize, max: usize) -> usize {
         let sharing = self.sharing.load(Ordering::Relaxed);
-        if sharing > 1 && own > self.max / sharing { self.max - self.max.div_ceil(8).min(self.max - 1) } else { self.max }
+        if sharing > 1 && own > max / sharing { max - max.div_ceil(8).min(max - 1) } else { max }
     }
 }
 
 impl Drop for Admitted<'_> {
     fn drop(&mut self) {
         self.engine.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.engine.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
         self.admission.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.admission.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }

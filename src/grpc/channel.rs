@@ -163,9 +163,11 @@ impl Channel {
         *self.state() = State::Failed("no longer one of the backend's endpoints".into());
         changed.notify_waiters();
         if let Some((link, carrier)) = link {
-            // A stream that ends in order is no error in the service's log.
-            if let Carrier::Stream(decisions) = carrier {
-                decisions.close();
+            match carrier {
+                // A stream that ends in order is no error in the service's log.
+                Carrier::Stream(decisions) => decisions.close(),
+                // As long as there is a handle, HTTP/2 keeps the connection for it.
+                Carrier::Calls(sender, _) => drop(sender),
             }
             left.spawn(tokio::time::timeout(DRAIN, link.drain()));
         }
@@ -217,6 +219,10 @@ impl Channel {
                                 _ => set(State::Connecting),
                             }
                             if !stable {
+                                if !leaving.is_of_use() {
+                                    *self.state() = State::Failed("the service ends connections as soon as they are made".into());
+                                    changed.notify_waiters();
+                                }
                                 self.pause(backoff.next()).await;
                             }
                             continue;

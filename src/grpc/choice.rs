@@ -124,8 +124,8 @@ impl Endpoints {
 
     fn begin(&self, now: Instant, endpoint: &Arc<Endpoint>, carrier: Carrier) -> Picked<'_> {
         endpoint.load.begin(now);
-        endpoint.outlier.begin(now);
-        Picked { endpoints: self, endpoint: Arc::clone(endpoint), carrier, begun: now, ended: false }
+        let probe = endpoint.outlier.begin(now);
+        Picked { endpoints: self, endpoint: Arc::clone(endpoint), carrier, begun: now, probe, ended: false }
     }
 }
 
@@ -142,6 +142,8 @@ pub(super) struct Picked<'a> {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) carrier: Carrier,
     pub(super) begun: Instant,
+    /// It is the one by which an ejected endpoint may come back.
+    probe: bool,
     ended: bool,
 }
 
@@ -178,7 +180,7 @@ impl Picked<'_> {
                 }
             },
         };
-        self.endpoints.record(now, endpoint, answered);
+        self.endpoints.record(now, endpoint, self.probe, answered);
         (now, latency)
     }
 }
@@ -193,7 +195,7 @@ impl Drop for Picked<'_> {
             if waited > self.endpoint.load.expected(now) {
                 self.endpoint.load.raise(now, waited);
             }
-            self.endpoints.record(now, &self.endpoint, None);
+            self.endpoints.record(now, &self.endpoint, self.probe, None);
         }
     }
 }

@@ -104,9 +104,9 @@ impl Endpoints {
     }
 
     /// What a decision's end says about its endpoint: see [`Outlier::record`](super::outlier::Outlier::record).
-    pub(super) fn record(&self, now: Instant, endpoint: &Endpoint, answered: Option<bool>) {
+    pub(super) fn record(&self, now: Instant, endpoint: &Endpoint, probe: bool, answered: Option<bool>) {
         let config = &self.context.backend.config.outlier_detection;
-        match endpoint.outlier.record(now, answered, config) {
+        match endpoint.outlier.record(now, probe, answered, config) {
             Finding::Nothing | Finding::StillOut => {}
             Finding::Suspect => self.eject(now, endpoint, "consecutive failures"),
             Finding::Back => {

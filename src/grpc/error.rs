@@ -84,7 +84,7 @@ pub(super) struct Failure {
 
 /// What a service says about being asked again (gRFC A6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pushback {
+pub(crate) enum Pushback {
     After(Duration),
     Never,
 }

@@ -35,50 +35,48 @@ impl Pool {
         loop {
             tokio::select! {
                 biased;
-                Some(result) = running.next(), if !running.is_empty() => {
-                    let failure = match result {
+                // Never empty: what runs ends at the deadline at the latest.
+                Some(result) = running.next() => {
+                    let mut failure = match result {
                         Ok(response) => return Ok(response),
                         Err(failure) => failure,
                     };
-                    if !failure.unseen && !self.is_retryable(&failure) {
-                        // The service's own word, or the end of time for all of them. What cannot be read may be readable from another.
-                        if running.is_empty() || matches!(failure.error, CallError::Status { .. }) {
-                            return Err(failure.error);
-                        }
-                        reason.get_or_insert(failure.error);
-                        continue;
+                    let retryable = failure.unseen || self.is_retryable(&failure);
+                    if running.is_empty() && retryable {
+                        failure.request = Some(request);
+                        return self.again(tried, failure, deadline).await;
+                    }
+                    // The service's own word, or the end of time for all of them. What cannot be read may be readable from another.
+                    if running.is_empty() || !retryable && matches!(failure.error, CallError::Status { .. }) {
+                        return Err(reason.unwrap_or(failure.error));
                     }
                     match failure.pushback {
                         Some(Pushback::Never) => left = 0,
-                        Some(Pushback::After(delay)) => {
+                        Some(Pushback::After(delay)) if delay < deadline.budget(Instant::now()) => {
                             timer.as_mut().reset(tokio::time::Instant::now() + delay);
                             is_timed = true;
                         }
-                        None => {
+                        Some(Pushback::After(_)) => left = 0,
+                        None if retryable => {
                             timer.as_mut().reset(tokio::time::Instant::now());
                             is_timed = true;
                         }
+                        None => {}
                     }
                     reason.get_or_insert(failure.error);
-                    if running.is_empty() && left == 0 {
-                        return Err(reason.unwrap_or(CallError::Timeout));
-                    }
                 }
                 () = &mut timer, if is_timed && left > 0 => {
                     left -= 1;
-                    if let Some(delay) = delay {
-                        timer.as_mut().reset(tokio::time::Instant::now() + delay);
-                    } else {
-                        is_timed = false;
+                    match delay {
+                        Some(delay) => timer.as_mut().reset(tokio::time::Instant::now() + delay),
+                        None => is_timed = false,
                     }
-                    if let Some(next) = self.another(&tried) {
-                        tried.push(Arc::clone(&next.endpoint));
-                        running.push(self.hedge(next, request.clone(), deadline));
-                    } else {
-                        left = 0;
-                    }
-                    if running.is_empty() {
-                        return Err(reason.unwrap_or(CallError::Timeout));
+                    match self.another(&tried) {
+                        Some(next) => {
+                            tried.push(Arc::clone(&next.endpoint));
+                            running.push(self.hedge(next, request.clone(), deadline));
+                        }
+                        None => left = 0,
                     }
                 }
             }

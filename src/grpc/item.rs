@@ -7,6 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 use tonic::Code;
 
+use super::error::Pushback;
 use super::framing;
 use super::request::Request;
 use crate::protobuf::{Fields, WireError, Writer};
@@ -89,7 +90,7 @@ pub(crate) enum AnswerResult {
     /// The bytes of a `DecideResponse`.
     Response(Bytes),
     /// A status other than OK, its text, and when the service wants to be asked again.
-    Error(Code, String, Option<Duration>),
+    Error(Code, String, Option<Pushback>),
     /// Neither, or what the contract rules out.
     Invalid(&'static str),
 }
@@ -175,11 +176,13 @@ fn status(bytes: &[u8]) -> AnswerResult {
 }
 
 /// What a `google.rpc.RetryInfo` among a status's details says: on a stream there is no `grpc-retry-pushback-ms` for a single decision.
-fn retry_delay(detail: &[u8]) -> Option<Duration> {
+fn retry_delay(detail: &[u8]) -> Option<Pushback> {
     let detail = prost_types::Any::decode(detail).ok().filter(|any| any.type_url.ends_with("/google.rpc.RetryInfo"))?;
     let fields = Fields::new(&detail.value).flatten();
     let delay = fields.filter(|field| field.number == 1).last()?.bytes().ok()?;
-    prost_types::Duration::decode(delay).ok()?.try_into().ok()
+    let delay = prost_types::Duration::decode(delay).ok()?;
+    // One below zero forbids it, as for calls.
+    Some(delay.try_into().map_or(Pushback::Never, Pushback::After))
 }
 
 #[cfg(test)]
@@ -290,7 +293,7 @@ mod tests {
             Answer::decode(&item.into()).unwrap().result
         };
         let error = |pushback| AnswerResult::Error(Code::Unavailable, String::new(), pushback);
-        let after = error(Some(Duration::from_millis(1_500)));
+        let after = error(Some(Pushback::After(Duration::from_millis(1_500))));
         assert_eq!(read(vec![detail("google.rpc.Help", vec![1, 2]), detail("google.rpc.RetryInfo", info)]), after);
         assert_eq!(read(vec![detail("google.rpc.RetryInfo", vec![0xff])]), error(None));
     }

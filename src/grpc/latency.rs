@@ -38,6 +38,11 @@ impl Latency {
             std::mem::swap(&mut state.current, &mut state.previous);
             state.current.reset();
             state.since = now;
+            // Of too few, no percentile; of those before, the one that counts until there are more.
+            state.p95 = None;
+            if state.previous.len() >= ENOUGH {
+                state.renew();
+            }
         }
         let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         state.current.saturating_record(micros);

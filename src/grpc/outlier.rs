@@ -71,18 +71,21 @@ impl Outlier {
         self.lock().state != State::In
     }
 
-    /// A decision goes there: if it is due, as its probe.
-    pub(super) fn begin(&self, now: Instant) {
+    /// A decision goes there. Whether it is the probe, which it is if one is due.
+    pub(super) fn begin(&self, now: Instant) -> bool {
         let mut record = self.lock();
-        if matches!(record.state, State::Out { until } if until <= now) {
+        let is_due = matches!(record.state, State::Out { until } if until <= now);
+        if is_due {
             record.state = State::Probed;
         }
+        is_due
     }
 
-    /// A decision there ended; `answered` is `None` if that says nothing about the endpoint.
-    pub(super) fn record(&self, now: Instant, answered: Option<bool>, config: &OutlierConfig) -> Finding {
+    /// A decision there ended, perhaps the `probe`; `answered` is `None` if that says nothing about the endpoint.
+    pub(super) fn record(&self, now: Instant, probe: bool, answered: Option<bool>, config: &OutlierConfig) -> Finding {
         let mut record = self.lock();
-        let probed = record.state == State::Probed;
+        // What was sent before the endpoint was out says how it was then.
+        let probed = probe && record.state == State::Probed;
         match answered {
             // The next one is the probe.
             None if probed => record.state = State::Out { until: now },
@@ -90,7 +93,6 @@ impl Outlier {
             Some(true) => {
                 record.consecutive_failures = 0;
                 record.answered += 1;
-                // Late answers of an endpoint that is out say how it was.
                 if probed {
                     record.state = State::In;
                     return Finding::Back;
@@ -142,7 +144,10 @@ impl Record {
 
 /// Whether one more of `total` endpoints may be ejected.
 pub(super) fn may_eject(ejected: usize, total: usize, config: &OutlierConfig) -> bool {
-    (ejected + 1) * 100 <= total * usize::from(config.max_ejection_percent)
+    let percent = usize::from(config.max_ejection_percent);
+    // One in any case, as gRFC A50 has it, if another is left.
+    let least = usize::from(total > 1 && percent > 0);
+    ejected < (total * percent / 100).max(least)
 }
 
 /// The endpoints whose success rate is too far below the others' (gRFC A50): `intervals` has the answered and failed decisions of each.
@@ -182,7 +187,7 @@ mod tests {
     #[test]
     fn consecutive_failures_make_a_suspect_and_an_answer_between_them_does_not() {
         let (now, config, outlier) = (Instant::now(), config(), Outlier::default());
-        let mut record = |answered| outlier.record(now, answered, &config);
+        let mut record = |answered| outlier.record(now, false, answered, &config);
         let findings = [Some(false), Some(false), Some(true), Some(false), None, Some(false), Some(false)].map(&mut record);
         assert_eq!(findings[..6], [Finding::Nothing; 6]);
         assert_eq!(findings[6], Finding::Suspect);
@@ -194,21 +199,23 @@ mod tests {
         let (start, config, outlier) = (Instant::now(), config(), Outlier::default());
         assert_eq!(outlier.eject(start, &config), SECOND);
         assert_eq!(outlier.standing(start + SECOND / 2), Standing::Out);
-        assert_eq!(outlier.record(start, Some(true), &config), Finding::Nothing, "an answer to what was asked before");
+        assert_eq!(outlier.record(start, false, Some(true), &config), Finding::Nothing, "an answer to what was asked before");
         let mut now = start + SECOND;
         for time in [2, 4, 4] {
             assert_eq!(outlier.standing(now), Standing::Due);
-            outlier.begin(now);
+            assert!(outlier.begin(now));
+            assert!(!outlier.begin(now), "one at a time");
             assert_eq!(outlier.standing(now), Standing::Out, "while it is probed");
-            assert_eq!(outlier.record(now, Some(false), &config), Finding::StillOut);
+            assert_eq!(outlier.record(now, false, Some(false), &config), Finding::Nothing, "of what was asked before");
+            assert_eq!(outlier.record(now, true, Some(false), &config), Finding::StillOut);
             assert_eq!(outlier.standing(now + time * SECOND - SECOND / 10), Standing::Out);
             now += time * SECOND;
         }
         outlier.begin(now);
-        assert_eq!(outlier.record(now, None, &config), Finding::Nothing);
+        assert_eq!(outlier.record(now, true, None, &config), Finding::Nothing);
         assert_eq!(outlier.standing(now), Standing::Due, "a probe that was given up says nothing");
         outlier.begin(now);
-        assert_eq!(outlier.record(now, Some(true), &config), Finding::Back);
+        assert_eq!(outlier.record(now, true, Some(true), &config), Finding::Back);
         assert_eq!(outlier.standing(now), Standing::In);
     }
 
@@ -217,7 +224,7 @@ mod tests {
         let (now, config, outlier) = (Instant::now(), config(), Outlier::default());
         outlier.eject(now, &config);
         outlier.begin(now + SECOND);
-        outlier.record(now + SECOND, Some(true), &config);
+        outlier.record(now + SECOND, true, Some(true), &config);
         outlier.end_interval();
         assert_eq!(outlier.eject(now, &config), SECOND);
     }
@@ -229,6 +236,10 @@ mod tests {
         assert!(may_eject(0, 2, &config) && !may_eject(1, 2, &config));
         assert!(may_eject(0, 3, &config) && !may_eject(1, 3, &config));
         assert!(may_eject(4, 10, &config) && !may_eject(5, 10, &config));
+        let config = OutlierConfig { max_ejection_percent: 10, ..config };
+        assert!(may_eject(0, 5, &config) && !may_eject(1, 5, &config), "one in any case");
+        let config = OutlierConfig { max_ejection_percent: 0, ..config };
+        assert!(!may_eject(0, 5, &config), "unless there is to be none");
     }
 
     #[test]

@@ -121,35 +121,42 @@ impl Pool {
         };
         match self.send(&mut picked, request, deadline).await {
             Ok(response) => Ok(response),
-            Err(failure) => Box::pin(self.again(picked, failure, deadline)).await,
+            Err(failure) => {
+                let tried = Tried::from_iter([Arc::clone(&picked.endpoint)]);
+                drop(picked);
+                Box::pin(self.again(tried, failure, deadline)).await
+            }
         }
     }
 
-    /// Retries (gRFC A6).
-    async fn again(&self, mut picked: Picked<'_>, mut failure: Box<Failure>, deadline: Deadline) -> Result<Bytes, CallError> {
-        let mut tried = Tried::new();
+    /// Retries (gRFC A6) what has failed at the endpoints that were `tried`.
+    pub(super) async fn again(
+        &self,
+        mut tried: Tried,
+        mut failure: Box<Failure>,
+        deadline: Deadline,
+    ) -> Result<Bytes, CallError> {
         for attempt in 1..self.backend.config.retry.max_attempts {
             let Some(request) = failure.request.take().filter(|_| self.may_retry(&failure)) else { break };
-            tried.push(Arc::clone(&picked.endpoint));
-            let pushback = failure.delay().unwrap_or_default();
-            drop(picked);
-            if !pause(pushback, deadline).await {
-                return Err(failure.error);
+            // Why it failed tells more than that there is no time, or nobody left.
+            if !pause(failure.delay().unwrap_or_default(), deadline).await {
+                break;
             }
-            // Why it failed tells more than that nobody is left.
-            let Ok(next) = self.endpoints.pick(deadline, &tried).await else { return Err(failure.error) };
-            picked = next;
-            if picked.is_among(&tried) && pushback.is_zero() {
+            let Ok(mut picked) = self.endpoints.pick(deadline, &tried).await else { break };
+            if picked.is_among(&tried) && failure.pushback.is_none() {
                 // Nowhere else to go, and it needs a moment.
-                let backoff = RETRY_BACKOFF.saturating_mul(1 << attempt.min(8));
-                if !pause(jittered(backoff), deadline).await {
-                    return Err(failure.error);
+                drop(picked);
+                if !pause(jittered(RETRY_BACKOFF.saturating_mul(1 << attempt.min(8))), deadline).await {
+                    break;
                 }
+                let Ok(next) = self.endpoints.pick(deadline, &tried).await else { break };
+                picked = next;
             }
             match self.send(&mut picked, request, deadline).await {
                 Ok(response) => return Ok(response),
                 Err(next) => failure = next,
             }
+            tried.push(Arc::clone(&picked.endpoint));
         }
         Err(failure.error)
     }

@@ -19,7 +19,7 @@ use rustc_hash::FxHashMap;
 use tonic::{Code, Status};
 
 use super::deadlines::Deadlines;
-use super::error::{CallError, Failure, Pushback};
+use super::error::{CallError, Failure};
 use super::framing::{FramingError, Messages};
 use super::item::{Answer, AnswerResult, Items};
 use super::request::Request;
@@ -287,11 +287,11 @@ impl Inner {
         };
         waiting.finish_with(|left| match result {
             AnswerResult::Response(response) => Ok(response),
-            AnswerResult::Error(code, message, delay) => Err(Box::new(Failure {
+            AnswerResult::Error(code, message, pushback) => Err(Box::new(Failure {
                 error: CallError::from_status(endpoint, code, &message),
                 request: left.into_request(),
                 unseen: false,
-                pushback: delay.map(Pushback::After),
+                pushback,
             })),
             AnswerResult::Invalid(problem) => {
                 Err(CallError::InvalidAnswer { endpoint: Arc::clone(endpoint), problem: problem.to_owned() }.into())

@@ -96,13 +96,16 @@ impl Worker {
                 }
                 serving.shut_down().await;
             });
+            // Dropped, it would wait for lookups of names that nobody needs any more.
+            runtime.shutdown_background();
         })?;
         Ok(Self { sender, connections: Arc::new(AtomicUsize::new(0)), thread })
     }
 
     /// Its open connections.
     pub(crate) fn connections(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
+        // One whose thread has ended, which would be a bug, must not look like the one with the least to do.
+        if self.sender.is_closed() { usize::MAX } else { self.connections.load(Ordering::Relaxed) }
     }
 
     pub(crate) fn hand_over(&self, handover: Handover) {

@@ -21,7 +21,9 @@ use crate::grpc::{Backend, CallError, Engine, Pool, Request};
 /// not to be, by then; decisions that come before wait for them by themselves.
 const SETTLE: Duration = Duration::from_secs(2);
 
-type Agents = HashMap<ListenerId, Agent<Bridge<Backends>>>;
+/// Each with the name of its listener, and with a processor of its own: what is left of a listener that is gone, or has another name now, is
+/// decided by the configuration that knew it.
+type Agents = HashMap<ListenerId, (Arc<str>, Agent<Bridge<Backends>>)>;
 
 /// What a worker thread has.
 #[derive(Debug)]
@@ -29,8 +31,6 @@ pub(super) struct Serving {
     /// Whether this worker tells the log about endpoints.
     speaks: bool,
     readiness: Readiness,
-    /// Of all agents: replacing it reaches every connection.
-    processor: Processor<Bridge<Backends>>,
     agents: Agents,
     pools: Vec<Lender>,
     prepared: Option<Prepared>,
@@ -50,15 +50,14 @@ impl Serving {
     /// Must be called within the worker's runtime.
     pub(super) fn start(speaks: bool, generation: &Generation, readiness: &Readiness) -> Result<Self, BuildError> {
         let pools: Vec<_> = generation.backends.iter().map(|backend| Lender::start(backend, speaks)).collect();
-        let processor = Processor::new(bridge(generation, &pools));
-        let agents = agents(generation, &processor, readiness)?;
+        let agents = agents(generation, &bridge(generation, &pools), &Agents::new(), readiness)?;
         let readiness = readiness.clone();
-        Ok(Self { speaks, readiness, processor, agents, pools, prepared: None, leaving: JoinSet::new() })
+        Ok(Self { speaks, readiness, agents, pools, prepared: None, leaving: JoinSet::new() })
     }
 
     pub(super) fn serve(&mut self, handover: Handover, load: Load) {
         let Handover { listener, socket, peer, tls, place, drain } = handover;
-        let (Some(agent), Ok(socket)) = (self.agents.get(&listener).cloned(), socket.attach()) else { return };
+        let (Some((_, agent)), Ok(socket)) = (self.agents.get(&listener).cloned(), socket.attach()) else { return };
         tokio::spawn(async move {
             match tls {
                 Some(tls) => agent.serve_connection(Tls::accept(socket, tls), &peer, drain).await,
@@ -72,13 +71,6 @@ impl Serving {
     pub(super) fn prepare(&mut self, generation: &Generation, done: oneshot::Sender<Result<(), BuildError>>) {
         // What an abandoned reload has left behind.
         self.prepared = None;
-        let agents = match agents(generation, &self.processor, &self.readiness) {
-            Ok(agents) => agents,
-            Err(error) => {
-                let _ = done.send(Err(error));
-                return;
-            }
-        };
         let mut unsettled = Vec::new();
         let pool = |backend| {
             let known = self.pools.iter().find(|pool| Arc::ptr_eq(&pool.backend, backend));
@@ -89,7 +81,15 @@ impl Serving {
             })
         };
         let pools: Vec<_> = generation.backends.iter().map(pool).collect();
-        self.prepared = Some(Prepared { bridge: bridge(generation, &pools), agents, pools });
+        let bridge = bridge(generation, &pools);
+        let agents = match agents(generation, &bridge, &self.agents, &self.readiness) {
+            Ok(agents) => agents,
+            Err(error) => {
+                let _ = done.send(Err(error));
+                return;
+            }
+        };
+        self.prepared = Some(Prepared { bridge, agents, pools });
         tokio::spawn(async move {
             let settled = join_all(unsettled.iter().map(|pool| pool.settled()));
             let _ = tokio::time::timeout(SETTLE, settled).await;
@@ -100,7 +100,7 @@ impl Serving {
     /// From here on every NOTIFY is decided by what was prepared. Those in flight stay with the bridge that has them.
     pub(super) fn swap(&mut self) {
         let Some(Prepared { bridge, agents, pools }) = self.prepared.take() else { return };
-        self.processor.replace(bridge);
+        agents.values().for_each(|(_, agent)| agent.processor().replace(bridge.clone()));
         self.agents = agents;
         for pool in std::mem::replace(&mut self.pools, pools) {
             if !self.pools.iter().any(|kept| Arc::ptr_eq(&kept.backend, &pool.backend)) {
@@ -178,10 +178,17 @@ fn bridge(generation: &Generation, pools: &[Lender]) -> Bridge<Backends> {
     Bridge::new(Arc::clone(&generation.config), Backends(loans))
 }
 
-/// An agent for each listener, all on one processor.
-fn agents(generation: &Generation, processor: &Processor<Bridge<Backends>>, readiness: &Readiness) -> Result<Agents, BuildError> {
+/// An agent for each listener. One that was there `before` keeps its processor, by which `bridge` then reaches its connections.
+fn agents(
+    generation: &Generation,
+    bridge: &Bridge<Backends>,
+    before: &Agents,
+    readiness: &Readiness,
+) -> Result<Agents, BuildError> {
     let Generation { config, listeners, .. } = generation;
     let agent = |(id, listener): (&ListenerId, &ListenerConfig)| {
+        let known = before.get(id).filter(|(name, _)| *name == listener.name);
+        let processor = known.map_or_else(|| Processor::new(bridge.clone()), |(_, agent)| agent.processor());
         let build = |fallback| {
             let builder = Agent::builder_with(processor.clone()).readiness(readiness.clone()).fallback(fallback);
             settings(listener, builder).build()
@@ -190,7 +197,7 @@ fn agents(generation: &Generation, processor: &Processor<Bridge<Backends>>, read
         let mut fallback = config.on_failure.actions(Cause::Internal).clone();
         fallback.append(&status);
         // What the operator wants set may be too long for the smallest frame; the status is not.
-        Ok((*id, build(fallback).or_else(|_| build(status))?))
+        Ok((*id, (Arc::clone(&listener.name), build(fallback).or_else(|_| build(status))?)))
     };
     listeners.iter().zip(&config.listeners).map(agent).collect()
 }

@@ -100,6 +100,10 @@ impl Verdict {
 
     fn end_patience(&self) {
         let mut state = self.lock();
+        // An answer may have come in the same moment.
+        if !matches!(state.patience, Patience::Since(since) if since.elapsed() >= self.timeout) {
+            return;
+        }
         state.patience = Patience::Over;
         let problem = state.problem.clone().unwrap_or_else(|| self.no_answer());
         self.set(&mut state, not_serving(&problem));

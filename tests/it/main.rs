@@ -15,6 +15,7 @@ mod cli;
 mod duties;
 mod examples;
 mod failing_services;
+mod faults;
 mod hostile_peers;
 mod layering;
 mod limits;

@@ -9,6 +9,7 @@ mod frame_size;
 mod health;
 mod reload;
 mod restart;
+mod services;
 mod stream;
 mod values;
 

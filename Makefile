@@ -10,6 +10,8 @@ BRIDGE ?= cargo run --release --
 ARGS ?=
 # Seconds for each fuzz target of `make fuzz`.
 FUZZ_SECONDS ?= 60
+# How long `make soak` lasts.
+SOAK_SECONDS ?= 1800
 # Seconds for each measurement of `make bench`, and how often each is made.
 BENCH_SECONDS ?= 3
 BENCH_ROUNDS ?= 5
@@ -19,7 +21,7 @@ LOCKED := $(if $(filter true 1,$(CI)),--locked)
 
 # Setup comes before the tests also under `make -j`.
 .NOTPARALLEL:
-.PHONY: help demo setup test test-rust test-examples test-configs check fuzz bench bench-instructions clean-cache
+.PHONY: help demo setup test test-rust test-examples test-configs check fuzz soak bench bench-instructions clean-cache
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -53,6 +55,9 @@ check: ## Format, lints and docs; warnings are errors
 
 fuzz: ## Every fuzz target for FUZZ_SECONDS=60 each, best with a nightly Rust
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/tools/fuzz.sh
+
+soak: ## SOAK_SECONDS=1800 at a steady rate while services restart: nothing lost, memory flat
+	@SOAK_SECONDS=$(SOAK_SECONDS) tests/tools/soak.sh
 
 bench: ## This bridge against its rivals, about 8 minutes; writes docs/benchmarks.md (quick: BENCH_SECONDS=1 BENCH_ROUNDS=1)
 	@BENCH_SECONDS=$(BENCH_SECONDS) BENCH_ROUNDS=$(BENCH_ROUNDS) tests/tools/bench.sh

@@ -16,6 +16,7 @@ mod discovery;
 mod duties;
 mod examples;
 mod failing_services;
+mod faults;
 mod grpc_health;
 mod hostile_peers;
 mod layering;

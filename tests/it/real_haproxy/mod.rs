@@ -10,6 +10,7 @@ mod frame_size;
 mod health;
 mod reload;
 mod restart;
+mod services;
 mod stream;
 mod tls;
 mod values;

@@ -1,7 +1,9 @@
 //! Peers of the bridge for black-box tests: HAProxy, real and scripted, decision services that behave or don't, and the binary itself.
 
 pub(crate) mod address;
+pub(crate) mod askers;
 pub(crate) mod bridge;
+pub(crate) mod child;
 pub(crate) mod confined;
 mod decider;
 pub(crate) mod dns;
@@ -14,6 +16,7 @@ pub(crate) mod http;
 pub(crate) mod late;
 pub(crate) mod load;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod service;
 pub(crate) mod stream;
 pub(crate) mod stream_server;

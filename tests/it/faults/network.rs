@@ -1,0 +1,145 @@
+//! A bad network between the bridge and its only service: a TCP proxy that delays, stalls, throttles, cuts, resets and forgets connections.
+//! While it is bad a decision may time out; afterwards all are decided, and at no time does an engine go without its ACK.
+
+use std::time::{Duration, Instant};
+
+use super::{PROTOCOLS, bridge_to, ms};
+use crate::support::askers::{Asked, Askers, only, outcome, percentile, tally};
+use crate::support::bridge::Bridge;
+use crate::support::proxy::{Fate, Proxy, Weather};
+use crate::support::service::{Answer, Service, allow};
+use crate::support::{eventually, figure};
+
+#[test]
+fn delay_adds_up_and_costs_nothing_else() {
+    for protocol in PROTOCOLS {
+        let scene = Scene::new(protocol, "5s");
+        let delay = Duration::from_millis(50);
+        scene.proxy.set(Weather { delay, ..Weather::default() });
+        let asked = scene.ask("50 ms of delay each way", Duration::from_secs(2));
+        assert_eq!(only(&asked, "decided").len(), asked.len(), "{:?}", tally(&asked));
+        assert!(asked.iter().all(|asked| asked.took >= 2 * delay), "there and back");
+        assert_eq!(scene.proxy.accepted(), 1);
+    }
+}
+
+#[test]
+fn a_network_that_stalls_for_a_while() {
+    for protocol in PROTOCOLS {
+        let scene = Scene::new(protocol, "300ms");
+        scene.proxy.set(Weather { stalled: true, ..Weather::default() });
+        let asked = scene.ask("nothing passes", Duration::from_secs(2));
+        assert_eq!(only(&asked, "timeout").len(), asked.len(), "{:?}", tally(&asked));
+        scene.proxy.set(Weather::default());
+        scene.recovers("the stall");
+    }
+}
+
+#[test]
+fn a_network_that_drips() {
+    for protocol in PROTOCOLS {
+        let scene = Scene::new(protocol, "300ms");
+        scene.proxy.set(Weather { bytes_per_second: Some(1_000), ..Weather::default() });
+        let asked = scene.ask("1,000 bytes a second each way", Duration::from_secs(3));
+        assert!(asked.iter().all(|asked| asked.outcome == "decided" || asked.outcome == "timeout"), "{:?}", tally(&asked));
+        assert!(!only(&asked, "timeout").is_empty(), "{:?}", tally(&asked));
+        scene.proxy.set(Weather::default());
+        scene.recovers("the drip");
+    }
+}
+
+/// The connection is gone with 20 decisions on it: all are decided on the next one. Only a connection that has lasted a second is taken for
+/// a good one: when it breaks sooner, the service counts as down for a moment.
+#[test]
+fn connections_that_end_in_every_way() {
+    for protocol in PROTOCOLS {
+        let scene = Scene::new(protocol, "5s");
+        for what in ["cut in the middle of a frame", "reset", "closed by one side"] {
+            let before = scene.proxy.accepted();
+            let load = Askers::start(scene.bridge.address(), 4, 5);
+            std::thread::sleep(Duration::from_millis(1_500));
+            match what {
+                "reset" => scene.proxy.seal(Fate::Reset),
+                "closed by one side" => scene.proxy.seal(Fate::HalfClose),
+                _ => scene.proxy.cut_after(1_001),
+            }
+            load.wait_for(300);
+            let asked = load.stop();
+            scene.tell(what, &asked);
+            assert_eq!(only(&asked, "decided").len(), asked.len(), "{protocol}, {what}: {:?}", tally(&asked));
+            assert_eq!(scene.proxy.accepted(), before + 1, "{protocol}, {what}: one more connection");
+        }
+    }
+}
+
+/// Nothing passes on the old connection, while a new one would be served: as behind a balancer whose server has died without a word.
+#[test]
+fn a_connection_that_is_forgotten() {
+    for protocol in PROTOCOLS {
+        let scene = Scene::new(protocol, "300ms");
+        scene.proxy.seal(Fate::Forgotten);
+        let begin = Instant::now();
+        let mut engine = scene.bridge.engine();
+        let (mut asked, mut timeouts) = (0, 0);
+        let back = eventually(Duration::from_secs(5), || {
+            asked += 1;
+            let outcome = outcome(&engine.ask(asked, "check-request", &[]));
+            timeouts += usize::from(outcome == "timeout");
+            (outcome == "decided").then_some(())
+        });
+        let after = if back.is_some() { format!("left after {}", ms(begin.elapsed())) } else { "not left in 5 s".into() };
+        figure(&format!("the only connection is forgotten by the network ({protocol})"), format!("{timeouts} timeouts, {after}"));
+        assert!(asked as usize - timeouts <= 1, "{protocol}");
+    }
+}
+
+struct Scene {
+    proxy: Proxy,
+    _service: Service,
+    bridge: Bridge,
+    protocol: &'static str,
+}
+
+impl Scene {
+    fn new(protocol: &'static str, timeout: &str) -> Scene {
+        let service = Service::start(|_| Answer::after(Duration::from_millis(5), Answer::Actions(vec![allow()])));
+        let proxy = Proxy::to(service.uri());
+        let bridge = bridge_to(1, &[&proxy.uri()], &format!("protocol: {protocol}"), timeout);
+        let scene = Scene { proxy, _service: service, bridge, protocol };
+        scene.recovers("the start");
+        scene
+    }
+
+    /// 20 in flight for so long.
+    fn ask(&self, what: &str, time: Duration) -> Vec<Asked> {
+        let load = Askers::start(self.bridge.address(), 4, 5);
+        std::thread::sleep(time);
+        let asked = load.stop();
+        self.tell(&format!("{what} for {}", ms(time)), &asked);
+        asked
+    }
+
+    fn tell(&self, what: &str, asked: &[Asked]) {
+        figure(
+            &format!("{what} ({}), 20 in flight", self.protocol),
+            format!("{:?}, p50 {}, p99 {}", tally(asked), ms(percentile(asked, 50)), ms(percentile(asked, 99))),
+        );
+    }
+
+    /// Decisions are made again, and go on being made.
+    #[track_caller]
+    fn recovers(&self, what: &str) {
+        let (begin, mut engine, mut stream) = (Instant::now(), self.bridge.engine(), 0);
+        let mut ask = || {
+            stream += 1;
+            outcome(&engine.ask(stream, "check-request", &[]))
+        };
+        let decided = eventually(Duration::from_secs(10), || (ask() == "decided").then_some(()));
+        assert!(decided.is_some(), "{}: after {what}", self.protocol);
+        let took = begin.elapsed();
+        // A busy machine may be slow now and then.
+        let again = (0..20).filter(|_| ask() == "decided").count();
+        figure(&format!("after {what} ({})", self.protocol), format!("decided after {}, then {again} of 20", ms(took)));
+        assert!(again >= 15, "{}: {again} of 20 after {what}", self.protocol);
+    }
+}

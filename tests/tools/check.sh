@@ -20,6 +20,7 @@ step cargo fmt --check
 step cargo clippy ${locked[@]+"${locked[@]}"} --all-targets -- -D warnings
 step cargo clippy ${locked[@]+"${locked[@]}"} --no-default-features --all-targets -- -D warnings
 step cargo clippy ${locked[@]+"${locked[@]}"} --no-default-features --features service --all-targets -- -D warnings
+step cargo clippy ${locked[@]+"${locked[@]}"} --no-default-features --features tls --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" step cargo doc ${locked[@]+"${locked[@]}"} --no-deps
 # Workspaces of their own, which the commands above do not see.
 for workspace in fuzz bench; do

@@ -22,10 +22,17 @@ fuzz_target!(|text: &str| {
         Err(ConfigError::Invalid { problems, .. }) => {
             assert!(!problems.is_empty() && problems.is_sorted());
             for problem in &problems {
-                assert!(!problem.path.to_string().is_empty() && !problem.found.is_empty() && !problem.expected.is_empty(), "{problem:?}");
+                assert!(
+                    !problem.path.to_string().is_empty() && !problem.found.is_empty() && !problem.expected.is_empty(),
+                    "{problem:?}"
+                );
                 assert_eq!(problem.to_string().lines().count(), 1, "{problem:?}");
             }
-            assert_eq!(Err(problems), read(text).map(|_| ()).map_err(|error| error.problems().to_vec()), "refused again, for the same");
+            assert_eq!(
+                Err(problems),
+                read(text).map(|_| ()).map_err(|error| error.problems().to_vec()),
+                "refused again, for the same"
+            );
         }
         Err(ConfigError::Syntax { message, .. }) => assert!(!message.is_empty()),
     }

@@ -1,16 +1,16 @@
 //! HAProxy reloads while requests are decided.
 
+use std::collections::HashSet;
 use std::path::Path;
-use std::thread::sleep;
 use std::time::Duration;
 
 use super::{VERDICT, engine, frontend, on_each_line, reflect};
 use crate::support::bridge::Bridge;
-use crate::support::figure;
 use crate::support::haproxy::{Haproxy, Setup};
 use crate::support::http::get;
 use crate::support::load::Load;
 use crate::support::service::{Answer, Service, allow};
+use crate::support::{eventually, figure};
 
 on_each_line!(d28_reload_under_load, d22_d31_soft_stop);
 
@@ -27,19 +27,17 @@ fn d28_reload_under_load(haproxy: &Path) {
     let haproxy = Haproxy::start(haproxy, bridge.address(), &setup);
     let load = Load::start(8, haproxy.frontend(), super::outcome);
     assert!(load.wait_for(100, "decided"));
-    let mut engines = Vec::new();
-    for _ in 0..2 {
-        engines.push(newest_engine(&service));
+    for reloads in 1..=2 {
+        assert_eq!(engines(&service), reloads);
         haproxy.reload();
-        sleep(Duration::from_millis(700));
+        let renewed = eventually(Duration::from_secs(15), || (engines(&service) > reloads).then_some(()));
+        assert!(renewed.is_some(), "each reload brings a new engine id");
         assert!(load.wait_for(100, "decided"), "decisions go on after the reload");
     }
-    engines.push(newest_engine(&service));
     let tally = load.stop();
     figure("reload under load", format!("{tally:?}"));
 
-    engines.dedup();
-    assert_eq!(engines.len(), 3, "each reload brings a new engine id");
+    assert_eq!(engines(&service), 3);
     let decided = tally["decided"];
     let undecided: usize = tally.iter().filter(|(word, _)| word.starts_with("error=")).map(|(_, count)| count).sum();
     assert!(undecided * 100 <= decided, "under 1 % without a verdict: {tally:?}");
@@ -64,6 +62,8 @@ fn d22_d31_soft_stop(haproxy: &Path) {
     bridge.engine().ask(1, "m", &[]);
 }
 
-fn newest_engine(service: &Service) -> String {
-    service.calls().last().unwrap().request.origin.clone().unwrap().engine_id
+/// How many engines have asked so far.
+fn engines(service: &Service) -> usize {
+    let ids = service.calls().into_iter().map(|call| call.request.origin.unwrap().engine_id);
+    ids.collect::<HashSet<_>>().len()
 }

@@ -95,6 +95,9 @@ fn overload_is_told_at_once() {
     for n in 0..1000 {
         engines.iter_mut().for_each(|engine| notify(engine, n * 2 + 1));
     }
+    // Of 2,000 requests of 8 KiB half are more than may wait: when the first is shed, there is no room.
+    let shed = engines[0].expect_ack();
+    assert_eq!(shed.text("txn.status"), "overloaded", "{shed:?}");
     let asked = Instant::now();
     notify(&mut scene.engine, 101);
     let ack = scene.engine.expect_ack();

@@ -90,7 +90,8 @@ fn one_has_the_stream_and_one_has_not() {
     assert!(streaming.calls().iter().all(|call| call.is_streamed()));
     assert!(unary.calls().iter().all(|call| !call.is_streamed()));
     let shares = (streaming.calls().len(), unary.calls().len());
-    assert!(shares.0 > 20 && shares.1 > 20, "both have their share: {shares:?}");
+    // The quicker one has the larger share.
+    assert!(shares.0 > 0 && shares.1 > 0, "both are asked: {shares:?}");
 }
 
 /// One stalls: it has one in flight, and from then on the other is asked, which has none.

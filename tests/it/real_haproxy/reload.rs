@@ -27,17 +27,18 @@ fn d28_reload_under_load(haproxy: &Path) {
     let haproxy = Haproxy::start(haproxy, bridge.address(), &setup);
     let load = Load::start(8, haproxy.frontend(), super::outcome);
     assert!(load.wait_for(100, "decided"));
-    for reloads in 1..=2 {
-        assert_eq!(engines(&service), reloads);
+    for _ in 0..2 {
+        // Up to 3.0 each thread has its own.
+        let known = engines(&service);
         haproxy.reload();
-        let renewed = eventually(Duration::from_secs(15), || (engines(&service) > reloads).then_some(()));
+        let renewed = eventually(Duration::from_secs(15), || (engines(&service) > known).then_some(()));
         assert!(renewed.is_some(), "each reload brings a new engine id");
         assert!(load.wait_for(100, "decided"), "decisions go on after the reload");
     }
     let tally = load.stop();
     figure("reload under load", format!("{tally:?}"));
 
-    assert_eq!(engines(&service), 3);
+    assert!(engines(&service) >= 3);
     let decided = tally["decided"];
     let undecided: usize = tally.iter().filter(|(word, _)| word.starts_with("error=")).map(|(_, count)| count).sum();
     assert!(undecided * 100 <= decided, "under 1 % without a verdict: {tally:?}");

@@ -20,6 +20,9 @@ fi
 
 for target in $(cargo fuzz list --fuzz-dir tests/fuzz); do
     say "$target, ${FUZZ_SECONDS:=60} s"
+    # What earlier runs have found worth keeping; git ignores the files by their names.
+    found=tests/fuzz/found/$target.tar.xz
+    if [ -e "$found" ] && has xz; then tar -C "tests/fuzz/corpus/$target" --skip-old-files -xJf "$found"; fi
     cargo ${toolchain[@]+"${toolchain[@]}"} fuzz run --fuzz-dir tests/fuzz --sanitizer "$sanitizer" "$target" -- \
         -max_total_time="$FUZZ_SECONDS" -max_len=4096 -print_final_stats=1
 done

@@ -49,7 +49,7 @@ fn bridge_to(dns: &Dns, name: &str, keys: &str) -> Bridge {
 }
 
 /// One decision.
-fn is_decided(engine: &mut Engine, stream: u64) -> bool {
+pub(crate) fn is_decided(engine: &mut Engine, stream: u64) -> bool {
     let ack = engine.ask(stream, "check-request", &[]);
     let decided = ack.value("txn.allow") == Some(&Data::Bool(true));
     assert!(decided || ack.text("txn.status") == "unavailable", "{ack:?}");

@@ -3,13 +3,13 @@
 mod answers;
 mod trouble;
 
+use crate::discovery::is_decided;
 use crate::failing_services::fallbacks;
 use crate::support::bridge::Bridge;
 use crate::support::engine::Engine;
 use crate::support::eventually;
 use crate::support::health::{Patient, SOON};
 use crate::support::service::Service;
-use crate::support::wire::Data;
 
 const UNHEALTHY: &str = "endpoint unhealthy, it gets no decisions";
 const HEALTHY: &str = "endpoint healthy";
@@ -23,13 +23,6 @@ fn bridge_to(endpoints: &[&str], health: &str) -> Bridge {
         endpoints.join(", "),
         fallbacks()
     ))
-}
-
-fn is_decided(engine: &mut Engine, stream: u64) -> bool {
-    let ack = engine.ask(stream, "check-request", &[]);
-    let decided = ack.value("txn.allow") == Some(&Data::Bool(true));
-    assert!(decided || ack.text("txn.status") == "unavailable", "{ack:?}");
-    decided
 }
 
 /// Waits for so many lines that say this.

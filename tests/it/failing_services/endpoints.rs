@@ -101,10 +101,13 @@ fn late_answers_cost_no_connection() {
 /// A service that ends its connections by GOAWAY, again and again, costs no verdict: what was not sent goes on the next one.
 #[test]
 fn connections_reach_their_maximum_age() {
-    let service = Service::with_max_age(Bound::tcp(), Duration::from_millis(1_010), |_| Answer::Actions(vec![allow()]));
-    let bridge = bridge_to_all(&[service.uri()]);
+    // Well above the second below which the bridge takes a connection for a failed one: the service counts from its accept, the bridge from
+    // when it is connected, which on a busy machine is later.
+    const MAX_AGE: Duration = Duration::from_millis(1_500);
+    let service = Service::with_max_age(Bound::tcp(), MAX_AGE, |_| Answer::Actions(vec![allow()]));
+    let mut bridge = bridge_to_all(&[service.uri()]);
     let mut engine = bridge.engine();
-    let end = Instant::now() + Duration::from_secs(5);
+    let end = Instant::now() + Duration::from_secs(6);
     let mut asked = 0;
     while Instant::now() < end {
         // Many at once, so that some are on their way when the connection ends.
@@ -117,11 +120,14 @@ fn connections_reach_their_maximum_age() {
         }
         asked += 200;
     }
+    bridge.terminate();
+    assert_eq!(bridge.exit_code(), 0);
+    let totals = bridge.log().into_iter().find(|line| line["message"] == "stopped").unwrap()["totals"].clone();
     figure(
-        "decisions over connections that live 1.1 s, all decided",
-        format!("{asked} on {} connections", service.connections()),
+        "decisions over connections that live 1.5 s, all decided",
+        format!("{asked} on {} connections: {totals}", service.connections()),
     );
-    assert!(service.connections() >= 4);
+    assert!(service.connections() >= 3);
 }
 
 /// One that never was there does not cost verdicts once the bridge knows.

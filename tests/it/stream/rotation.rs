@@ -14,10 +14,10 @@ use crate::support::wire::Data;
 use crate::support::{eventually, figure, free_address};
 use spop_bridge::pb::v1::value::Kind;
 
-/// Each second a GOAWAY, with answers that take up to 30 ms, and 4 HAProxys with 20 in flight each.
+/// Every 1.3 s a GOAWAY, with answers that take up to 30 ms, and 4 HAProxys with 20 in flight each.
 #[test]
 fn every_second_under_load() {
-    let service = Service::with(Methods::Both, Bound::tcp(), Duration::from_millis(1_010), |request| {
+    let service = Service::with(Methods::Both, Bound::tcp(), Duration::from_millis(1_300), |request| {
         let stream = stream_id(request);
         Answer::after(Duration::from_millis(stream % 31), Answer::Actions(vec![set_txn("own", Kind::Uint64Value(stream))]))
     });
@@ -34,10 +34,10 @@ fn every_second_under_load() {
     });
     let asked = asked.into_inner();
     figure(
-        "decisions over streams that are sent away each second, all decided",
+        "decisions over streams that are sent away every 1.3 s, all decided",
         format!("{asked} on {} streams, {} connections", service.streams(), service.connections()),
     );
-    assert!(service.streams() >= 8, "{} streams of 2 workers in 6 s", service.streams());
+    assert!(service.streams() >= 6, "{} streams of 2 workers in 6 s", service.streams());
     let calls = service.calls();
     assert!(calls.iter().all(|call| call.is_streamed()));
     assert_eq!(calls.len() as u64, asked, "none was asked twice");

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -15,7 +16,7 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    fn follow(&self, output: impl Read + Send + 'static) {
+    fn follow(&self, output: impl Read + Send + 'static) -> JoinHandle<()> {
         let lines = self.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
@@ -23,7 +24,7 @@ impl Lines {
                 all.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned());
                 changed.notify_all();
             }
-        });
+        })
     }
 
     pub(crate) fn all(&self) -> Vec<String> {
@@ -49,6 +50,7 @@ impl Lines {
 pub(crate) struct Process {
     name: String,
     child: Child,
+    readers: [JoinHandle<()>; 2],
     /// Standard output and standard error.
     pub(crate) output: Lines,
 }
@@ -58,9 +60,8 @@ impl Process {
         let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = spawned.unwrap_or_else(|error| panic!("cannot start {name} ({command:?}): {error}"));
         let output = Lines::default();
-        output.follow(child.stdout.take().unwrap());
-        output.follow(child.stderr.take().unwrap());
-        Process { name: name.into(), child, output }
+        let readers = [output.follow(child.stdout.take().unwrap()), output.follow(child.stderr.take().unwrap())];
+        Process { name: name.into(), child, readers, output }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -79,6 +80,8 @@ impl Process {
     /// The exit status; fails the test if it doesn't end in time.
     pub(crate) fn wait(&mut self, patience: Duration) -> ExitStatus {
         let status = super::eventually(patience, || self.ended());
+        // What it said last may still be in the pipes; a child of its own may hold them open.
+        super::eventually(Duration::from_secs(1), || self.readers.iter().all(JoinHandle::is_finished).then_some(()));
         status.unwrap_or_else(|| panic!("{} still runs after {patience:?}:\n{}", self.name, self.output.all().join("\n")))
     }
 

@@ -32,7 +32,7 @@ demo: ## HAProxy, the bridge and a decision service on this machine (ARGS=--once
 
 test: setup test-rust test-examples test-configs ## Every test; installs what it needs first
 
-setup: ## What the tests need: HAProxy 2.6, 3.0, 3.2, Python with grpcio, Go
+setup: ## What the tests need: HAProxy 2.6, 3.0, 3.2, Python with grpcio, Go, Prometheus, an OpenTelemetry Collector
 	@tests/tools/setup.sh
 
 # What is promised of every service, against services without DecideStream.

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	pb "example.com/decisions/gen/spopbridge/v1"
@@ -14,11 +15,14 @@ import (
 // read, and the bridge notices.
 const maxInFlight = 4096
 
+// rule decides one NOTIFY.
+type rule = func(context.Context, *pb.DecideRequest) (*pb.DecideResponse, error)
+
 // decisions serves both methods of the contract from one function. Copy this
 // file into your service.
 type decisions struct {
 	pb.UnimplementedDecisionServiceServer
-	decide func(context.Context, *pb.DecideRequest) (*pb.DecideResponse, error)
+	decide rule
 	// Closed when the service wants to go away: each stream then ends as soon as
 	// no decision on it is unanswered.
 	leaving chan struct{}
@@ -98,7 +102,7 @@ func (s *stream) read() {
 }
 
 func (s *stream) start(decision *pb.Decision) {
-	ctx, cancel := s.Context(), context.CancelFunc(nil)
+	ctx, cancel := withTrace(s.Context(), decision), context.CancelFunc(nil)
 	// The bridge always sends it. Other clients may not care.
 	if remaining := decision.GetRemainingUs(); remaining > 0 {
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(remaining)*time.Microsecond)
@@ -139,4 +143,17 @@ func (s *stream) cancel(id uint64) {
 	if cancel != nil {
 		cancel()
 	}
+}
+
+// withTrace puts the decision's trace context where a call of Decide has it: into the metadata.
+func withTrace(ctx context.Context, decision *pb.Decision) context.Context {
+	if decision.GetTraceparent() == "" && decision.GetBaggage() == "" {
+		return ctx
+	}
+	opening, _ := metadata.FromIncomingContext(ctx)
+	headers := opening.Copy()
+	headers.Set("traceparent", decision.GetTraceparent())
+	headers.Set("tracestate", decision.GetTracestate())
+	headers.Set("baggage", decision.GetBaggage())
+	return metadata.NewIncomingContext(ctx, headers)
 }

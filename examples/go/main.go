@@ -96,13 +96,13 @@ func setVar(name string, value *pb.Value) *pb.Action {
 }
 
 // serve serves on `host:port` or `unix:path` until ctx is done; decisions under way may finish.
-func serve(ctx context.Context, listen string, ready func(address string)) error {
+func serve(ctx context.Context, listen string, rule rule, ready func(address string)) error {
 	listener, err := bind(listen)
 	if err != nil {
 		return err
 	}
 	server := grpc.NewServer()
-	decisions := &decisions{decide: decide, leaving: make(chan struct{})}
+	decisions := &decisions{decide: rule, leaving: make(chan struct{})}
 	pb.RegisterDecisionServiceServer(server, decisions)
 	go func() {
 		<-ctx.Done()
@@ -139,7 +139,13 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	err := serve(ctx, *listen, func(address string) { fmt.Println("listening on", address) })
+	rule := decide
+	if os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "" {
+		var flush func()
+		rule, flush = traced(decide)
+		defer flush()
+	}
+	err := serve(ctx, *listen, rule, func(address string) { fmt.Println("listening on", address) })
 	if err != nil {
 		log.Fatalf("cannot serve on %s: %v", *listen, err)
 	}

@@ -22,7 +22,7 @@ func start(t *testing.T, listen string) (client pb.DecisionServiceClient, stop f
 	ctx, cancel := context.WithCancel(context.Background())
 	ready := make(chan string, 1)
 	ended := make(chan error, 1)
-	go func() { ended <- serve(ctx, listen, func(address string) { ready <- address }) }()
+	go func() { ended <- serve(ctx, listen, decide, func(address string) { ready <- address }) }()
 	stop = func() error {
 		cancel()
 		select {

@@ -94,8 +94,12 @@ def main():
     parser.add_argument("--listen", default="127.0.0.1:50051", metavar="ADDR",
                         help="host:port (port 0: any free one) or unix:path, default %(default)s")
     options = parser.parse_args()
+    rule = decide
+    if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        from tracing import traced  # needs requirements-tracing.txt
+        rule = traced(decide)
     try:
-        asyncio.run(serve(options.listen, decide))
+        asyncio.run(serve(options.listen, rule))
     except RuntimeError as error:
         sys.exit(f"cannot listen on {options.listen}: {error}")
 

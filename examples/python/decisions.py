@@ -6,6 +6,7 @@
 """
 
 import asyncio
+import contextvars
 import logging
 
 import grpc
@@ -15,6 +16,10 @@ from spopbridge.v1 import decision_pb2_grpc as pb_grpc
 
 # Decisions of one stream that may be under way. Beyond it the stream is not read, and the bridge notices.
 MAX_IN_FLIGHT = 1000
+
+# W3C trace context of the decision that is being made, by header name. tracing.py continues it.
+TRACE_HEADERS = ("traceparent", "tracestate", "baggage")
+trace_context = contextvars.ContextVar("trace_context", default={})
 
 
 class Refused(Exception):
@@ -37,6 +42,7 @@ class Decisions(pb_grpc.DecisionServiceServicer):
         self.leaving.set()
 
     async def Decide(self, request, context):
+        trace_context.set({name: value for name, value in context.invocation_metadata() if name in TRACE_HEADERS})
         try:
             return await self.decide(request)
         except Refused as refused:
@@ -70,6 +76,7 @@ class Decisions(pb_grpc.DecisionServiceServicer):
                 await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
 
     async def answer(self, decision, answers):
+        trace_context.set({name: value for name in TRACE_HEADERS if (value := getattr(decision, name))})
         try:
             answer = pb.DecideStreamResponse(id=decision.id, response=await self.decide(decision.request))
         except Refused as refused:

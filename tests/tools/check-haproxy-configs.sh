@@ -41,6 +41,7 @@ check() {
 check 2.6 haproxy-2.x-3.0.cfg
 check 3.0 haproxy-2.x-3.0.cfg
 check 3.2 haproxy-3.1.cfg
+for line in 2.6 3.0 3.2; do check "$line" tracing.cfg; done
 
 # HAProxy reads the files that tls.cfg names.
 CERTS=$(mktemp -d)

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Everything that `make test` and `make check` need, put in place once: HAProxy
-# 2.6, 3.0 and 3.2, curl, compilers, Python with grpcio, Go, and the example
-# services built. What this repository alone needs goes to .cache/; the rest
-# comes from apt. Nothing to do takes about a second.
+# 2.6, 3.0 and 3.2, curl, compilers, Python with grpcio, Go, the example
+# services built, Prometheus and an OpenTelemetry Collector. What this repository
+# alone needs goes to .cache/; the rest comes from apt. Nothing to do takes about
+# a second.
 #
 # What cannot be had is named with a way out. Outside CI the tests that need it
 # are then reported as skipped; with CI=true this script fails.
@@ -63,20 +64,21 @@ haproxies() {
 # --- Python: .cache/python ----------------------------------------------------
 
 python_side() {
-    local venv=$cache/python requirements=$repo/examples/python/requirements.txt log
+    local venv=$cache/python log
+    local requirements=("$repo/examples/python/requirements.txt" "$repo/examples/python/requirements-tracing.txt")
     python_is_usable || return 0
     # A venv dies with the interpreter that it was made from.
-    if ! fresh "$venv/.stamp" "$requirements" || ! "$venv/bin/python" -c '' 2>/dev/null; then
-        say "installing the Python packages of examples/python/requirements.txt"
+    if ! fresh "$venv/.stamp" "${requirements[@]}" || ! "$venv/bin/python" -c '' 2>/dev/null; then
+        say "installing the Python packages of examples/python"
         log=$cache/python-setup.log
         rm -rf "$venv"
         if ! { python3 -m venv "$venv" &&
-               "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements"; } >"$log" 2>&1; then
+               "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${requirements[@]/#/-r}"; } >"$log" 2>&1; then
             tail -n 3 "$log" >&2
-            lacks "Python's grpcio and grpcio-tools (is the network there? all of pip's words: $log)"
+            lacks "Python's grpcio, grpcio-tools and opentelemetry-sdk (is the network there? all of pip's words: $log)"
             return 0
         fi
-        stamp "$venv/.stamp" "$requirements"
+        stamp "$venv/.stamp" "${requirements[@]}"
     fi
     PYTHON=$venv/bin/python "$repo/examples/python/generate.sh" || lacks "the Python example's generated code"
 }
@@ -94,6 +96,14 @@ go_side() {
     fi
 }
 
+# --- Prometheus, OpenTelemetry Collector --------------------------------------
+
+observers() {
+    "$tools/get-prometheus.sh" >/dev/null || lacks "prometheus and promtool"
+    go_is_usable || return 0
+    "$tools/get-collector.sh" >/dev/null || lacks "the OpenTelemetry Collector"
+}
+
 # Nothing at all goes without it, and it is not for a script to choose how.
 has cargo || die "cargo is missing: install Rust 1.89 or later by rustup, https://rustup.rs"
 mkdir -p "$cache"
@@ -101,6 +111,7 @@ system_tools
 haproxies
 python_side
 go_side
+observers
 
 if [ ${#missing[@]} -gt 0 ]; then
     say "missing, and not to be had by itself here:"

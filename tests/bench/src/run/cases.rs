@@ -1,6 +1,6 @@
 //! What is measured in each round.
 
-use super::child::{bridge, straightforward};
+use super::child::{bridge, straightforward, traced};
 use super::http::{self, Proxy};
 use super::load::{self, FULL, ONE};
 use super::results::Figures;
@@ -22,6 +22,10 @@ pub const CASES: &[Case] = &[
     case("cpu/straightforward", |args| load::agent(args, FULL, || straightforward(args))),
     case("cpu/unary", |args| load::agent(args, FULL, || bridge(args, "decide", Some(1)))),
     case("cpu/stream", |args| load::agent(args, FULL, || bridge(args, "decide-stream", Some(1)))),
+    // The same stream with traces, of which so many are recorded and exported.
+    case("traces/0", |args| load::agent(args, FULL, || traced(args, "0"))),
+    case("traces/1", |args| load::agent(args, FULL, || traced(args, "0.01"))),
+    case("traces/100", |args| load::agent(args, FULL, || traced(args, "1"))),
     // Decisions a second: the same, with as many workers as cores. The first two are that already.
     case("rate/unary", |args| load::agent(args, FULL, || bridge(args, "decide", None))),
     case("rate/stream", |args| load::agent(args, FULL, || bridge(args, "decide-stream", None))),

@@ -13,6 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 pub const SPOP: u16 = 19001;
 pub const SERVICE: u16 = 19050;
+const COLLECTOR: u16 = 19317;
 /// Where requests get a decision, and where they get none.
 pub const DECIDED: u16 = 19080;
 pub const UNDECIDED: u16 = 19081;
@@ -20,6 +21,8 @@ pub const UNDECIDED: u16 = 19081;
 /// A process that serves a port; dropping it ends the process.
 pub struct Running {
     child: Child,
+    /// What it needs, ended with it.
+    beside: Option<Box<Running>>,
 }
 
 impl Drop for Running {
@@ -50,7 +53,7 @@ impl Running {
             command.stdin(Stdio::null()).stdout(out);
         }
         let child = command.stderr(errors).spawn().map_err(|error| format!("{name}: {error}"))?;
-        let mut running = Self { child };
+        let mut running = Self { child, beside: None };
         let start = Instant::now();
         while !connects(port) {
             if let Some(status) = running.child.try_wait()? {
@@ -115,12 +118,28 @@ pub fn own(subcommand: &str) -> Fallible<Command> {
 
 /// The bridge with one of the configurations. `None`: as many workers as cores, its default.
 pub fn bridge(args: &Args, protocol: &str, workers: Option<u32>) -> Fallible<Running> {
+    Running::start(args, command(args, protocol, workers), SPOP)
+}
+
+/// The bridge with the stream and one worker, which records this share of traces and exports them.
+pub fn traced(args: &Args, share: &str) -> Fallible<Running> {
+    let collector = Running::start(args, own("null-collector")?, COLLECTOR)?;
+    let mut command = command(args, "decide-stream", Some(1));
+    command.env("OTEL_TRACES_SAMPLER", "parentbased_traceidratio").env("OTEL_TRACES_SAMPLER_ARG", share);
+    command.env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", format!("http://127.0.0.1:{COLLECTOR}"));
+    command.env("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc");
+    let mut bridge = Running::start(args, command, SPOP)?;
+    bridge.beside = Some(Box::new(collector));
+    Ok(bridge)
+}
+
+fn command(args: &Args, protocol: &str, workers: Option<u32>) -> Command {
     let mut command = Command::new(&args.bridge);
     command.arg("run").arg("--config").arg(args.configs.join(format!("bridge-{protocol}.yaml")));
     if let Some(workers) = workers {
         command.args(["--workers", &workers.to_string()]);
     }
-    Running::start(args, command, SPOP)
+    command
 }
 
 pub fn straightforward(args: &Args) -> Fallible<Running> {

@@ -30,6 +30,8 @@ fn made(results: &Results) -> String {
     out.push_str("![CPU time of a decision, and requests a second end to end](benchmarks.svg)\n\n");
     out.push_str("### Decisions, without HAProxy\n\n");
     let _ = writeln!(out, "{}", decisions(results));
+    out.push_str("### Traces\n\n");
+    let _ = writeln!(out, "{}", traces(results));
     out.push_str("### Requests, end to end\n\n");
     let _ = writeln!(out, "{}", requests(results));
     out.push_str("### Memory\n\n");
@@ -150,6 +152,23 @@ fn decisions(results: &Results) -> Table {
             show("mean", 0),
             show("p50", 0),
             show("p99", 0),
+        ]);
+    }
+    table
+}
+
+/// What traces cost: by the CPU of a decision without them.
+fn traces(results: &Results) -> Table {
+    let mut table = Table::new(["stream, 1 worker", "CPU, µs", "to no traces", "rounds", "decisions/s"]);
+    for (name, case) in [("no traces", "cpu/stream"), ("0 % recorded", "traces/0"), ("1 %", "traces/1"), ("100 %", "traces/100")]
+    {
+        let spread = results.ratio("cpu", case, "cpu/stream");
+        table.row([
+            name.to_owned(),
+            digits_of(results, case, "cpu", 2),
+            spread.map_or_else(none, |spread| format!("{:.2} ×", spread.median)),
+            spread.map_or_else(none, |Spread { min, max, .. }| format!("{min:.2} to {max:.2}")),
+            digits_of(results, case, "per_second", 0),
         ]);
     }
     table

@@ -6,29 +6,36 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::bridge::request::{self, Origin};
+use crate::bridge::request::{self, Origin, Tracing};
 use crate::bridge::response::{self, Limits};
-use crate::config::RESERVED_PREFIX;
+use crate::config::{RESERVED_PREFIX, TraceArgs};
 use crate::grpc::Request;
 use crate::grpc::item::{Answer, AnswerResult, Items};
 use crate::spop::{Actions, Notify, Peer};
+use crate::telemetry::TraceContext;
 
 /// What translates the NOTIFYs of one connection to a stream of requests.
 #[derive(Debug)]
 pub struct Translator {
     origin: Origin,
+    args: TraceArgs,
     items: Items,
 }
 
 impl Translator {
     /// For the NOTIFYs of `peer`.
     pub fn new(peer: &Peer) -> Self {
-        Self { origin: Origin::of(peer), items: Items::default() }
+        Self { origin: Origin::of(peer), args: TraceArgs::default(), items: Items::default() }
     }
 
     /// All messages of `notify` as a `DecideRequest`.
     pub fn request(&self, notify: &Notify) -> Encoded {
-        Encoded(request::encode(notify, &self.origin, |_| true))
+        let mut trace = Tracing { args: &self.args, context: TraceContext::default() };
+        let mut request = request::encode(notify, &self.origin, |_| true, &mut trace);
+        if !trace.context.is_empty() {
+            request.set_trace(Box::new(trace.context));
+        }
+        Encoded(request)
     }
 
     /// Appends the `Decision` of a request.

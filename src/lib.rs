@@ -18,10 +18,12 @@
 //! ```
 //!
 //! Start reading at `app`, which composes all of it, then follow the arrows. A module imports to its right only:
-//! `cli → app → {worker, control} → {agent, bridge} → grpc → tls → telemetry → config → {spop, pb, protobuf, deadline, timer, shutdown}`.
-//! `service` stands beside them and knows only `pb` and `shutdown`; `internals` is for benchmarks and fuzz targets.
+//! `cli → app → {worker, control} → {agent, bridge, admin} → grpc → tls → telemetry → config → {spop, pb, protobuf, deadline, timer, shutdown}`.
+//! `otlp` carries telemetry out, from below `cli` and above `tls`. `service` stands beside them and knows only `pb` and `shutdown`; `internals` is for benchmarks and fuzz targets.
 #![deny(missing_docs)]
 
+#[cfg(feature = "bridge")]
+mod admin;
 pub mod agent;
 #[cfg(feature = "bridge")]
 mod app;
@@ -40,6 +42,8 @@ mod grpc;
 #[cfg(feature = "bridge")]
 #[doc(hidden)]
 pub mod internals;
+#[cfg(feature = "bridge")]
+mod otlp;
 #[cfg(feature = "service")]
 pub mod pb;
 #[cfg(feature = "bridge")]

@@ -10,6 +10,7 @@ use super::listener::Listener;
 use super::reserve::{Reserve, is_exhausted};
 use crate::shutdown::{Drain, Phase};
 use crate::telemetry::event;
+use crate::telemetry::metrics::ListenerMetrics;
 
 /// How long accepting pauses after an error that trying again at once would bring again.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
@@ -27,21 +28,21 @@ where
             _ = drain.reached(Phase::Draining) => return,
             accepted = listener.accept() => accepted,
         };
-        let Terms { name, limit } = &places.terms().clone();
+        let Terms { name, limit, metrics } = &places.terms().clone();
         match accepted {
             Ok((stream, peer)) => match places.take() {
                 Some(place) => {
-                    event::ConnectionOpened { listener: name, peer: &peer }.record();
+                    event::ConnectionOpened { metrics, listener: name, peer: &peer }.record();
                     hand_on(stream, peer, place);
                 }
                 // Closed at once, HAProxy can try another server; left in the backlog, it would wait for its timer.
                 None => {
-                    event::ConnectionRefused { listener: name, peer: &peer, limit: *limit }.record();
+                    event::ConnectionRefused { metrics, listener: name, peer: &peer, limit: *limit }.record();
                 }
             },
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) if is_exhausted(&error) => match reserve.turn_away(&mut listener) {
-                Ok(Some(peer)) => event::ConnectionTurnedAway { listener: name, peer: &peer, error: &error }.record(),
+                Ok(Some(peer)) => event::ConnectionTurnedAway { metrics, listener: name, peer: &peer, error: &error }.record(),
                 Ok(None) => {}
                 Err(_) => {
                     tokio::time::sleep(PAUSE_AFTER_ERROR).await;
@@ -74,6 +75,13 @@ pub(crate) struct Places {
 struct Terms {
     name: Arc<str>,
     limit: usize,
+    metrics: Arc<ListenerMetrics>,
+}
+
+impl Terms {
+    fn new(name: &Arc<str>, limit: usize) -> Self {
+        Self { name: Arc::clone(name), limit, metrics: Arc::new(ListenerMetrics::of(name)) }
+    }
 }
 
 /// A place among the connections that a listener may have; dropping it frees the place.
@@ -89,14 +97,14 @@ impl Drop for Place {
 impl Places {
     /// `limit` places for the listener called `name`.
     pub(crate) fn new(name: &Arc<str>, limit: usize) -> Arc<Self> {
-        let terms = Mutex::new(Terms { name: Arc::clone(name), limit });
+        let terms = Mutex::new(Terms::new(name, limit));
         Arc::new(Self { terms, taken: watch::Sender::new(0) })
     }
 
     /// Another name and limit, for connections accepted from now on. Above a lower limit nobody has to go.
     #[cfg(feature = "bridge")]
     pub(crate) fn change(&self, name: &Arc<str>, limit: usize) {
-        *self.terms() = Terms { name: Arc::clone(name), limit };
+        *self.terms() = Terms::new(name, limit);
     }
 
     /// Waits until every connection has given its place back.

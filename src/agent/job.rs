@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use pin_project_lite::pin_project;
 use tower::Service;
@@ -16,6 +17,7 @@ pin_project! {
     pub(super) struct Job<F> {
         pub(super) stream_id: u64,
         pub(super) frame_id: u64,
+        pub(super) received_at: Instant,
         #[pin]
         state: State<F>,
         // Of the set that the job is in: what is cancelled must be asked once more.
@@ -37,6 +39,7 @@ pin_project! {
 pub(super) struct Finished {
     pub(super) stream_id: u64,
     pub(super) frame_id: u64,
+    pub(super) received_at: Instant,
     pub(super) result: Result<Actions, JobError>,
 }
 
@@ -58,13 +61,13 @@ where
     where
         P: Service<Notify, Response = Actions, Error = Infallible, Future = F>,
     {
-        let (stream_id, frame_id) = (notify.stream_id, notify.frame_id);
+        let (stream_id, frame_id, received_at) = (notify.stream_id, notify.frame_id, notify.received_at);
         // After a panic only this NOTIFY's result is used; what else the processor shares is its own matter.
         let state = match catch_unwind(AssertUnwindSafe(|| processor.call(notify))) {
             Ok(future) => State::Running { future },
             Err(panic) => State::Panicked { panic: Some(panic_text(panic.as_ref())) },
         };
-        Self { stream_id, frame_id, state, waker: None }
+        Self { stream_id, frame_id, received_at, state, waker: None }
     }
 
     /// Drops the processor's future; the job ends as [`JobError::Cancelled`].
@@ -98,7 +101,8 @@ where
             StateProjection::Panicked { panic } => Err(JobError::Panicked(panic.take().unwrap_or_default())),
             StateProjection::Cancelled => Err(JobError::Cancelled),
         };
-        Poll::Ready(Finished { stream_id: *this.stream_id, frame_id: *this.frame_id, result })
+        let (stream_id, frame_id, received_at) = (*this.stream_id, *this.frame_id, *this.received_at);
+        Poll::Ready(Finished { stream_id, frame_id, received_at, result })
     }
 }
 

@@ -60,6 +60,7 @@ pub use unix::UnixSocket;
 use crate::shutdown::{Drain, Shutdown};
 use crate::spop::frame::hello::MIN_FRAME_SIZE;
 use crate::spop::{Actions, SessionConfig, TypedData, VarScope};
+use crate::telemetry::metrics::ListenerMetrics;
 
 /// The largest max-frame-size that can be set, in bytes. A frame is buffered whole, so a connection can cost this much.
 pub const MAX_FRAME_SIZE: u32 = 16 * 1024 * 1024;
@@ -86,12 +87,14 @@ struct Settings {
 #[derive(Debug)]
 pub struct Agent<P> {
     settings: Arc<Settings>,
+    metrics: Arc<ListenerMetrics>,
     processor: Processor<P>,
 }
 
 impl<P> Clone for Agent<P> {
     fn clone(&self) -> Self {
-        Self { settings: Arc::clone(&self.settings), processor: self.processor.clone() }
+        let (settings, metrics) = (Arc::clone(&self.settings), Arc::clone(&self.metrics));
+        Self { settings, metrics, processor: self.processor.clone() }
     }
 }
 
@@ -167,7 +170,8 @@ impl<P: Process> Agent<P> {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        connection::Connection::new(stream, peer, &self.settings, self.processor.current(), drain).serve().await;
+        let (settings, metrics) = (Arc::clone(&self.settings), Arc::clone(&self.metrics));
+        connection::Connection::new(stream, peer, settings, metrics, self.processor.current(), drain).serve().await;
     }
 }
 
@@ -286,7 +290,8 @@ impl<P: Process> AgentBuilder<P> {
             let fits = !actions.is_empty() && actions.len_bytes() <= room;
             check(setting, format!("{} bytes", actions.len_bytes()), fits, "1 to 231 bytes of actions")?;
         }
-        Ok(Agent { settings: Arc::new(self.settings), processor: self.processor })
+        let metrics = Arc::new(ListenerMetrics::of(&s.session.listener));
+        Ok(Agent { settings: Arc::new(self.settings), metrics, processor: self.processor })
     }
 }
 

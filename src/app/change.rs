@@ -20,9 +20,13 @@ impl Changes {
             ("the order of routes", same_names(old, new) && order(old) != order(new)),
             ("on_failure", old.on_failure != new.on_failure),
             ("status_variable", old.status_variable != new.status_variable),
+            ("decision_variables", old.decision_variables != new.decision_variables),
+            ("trace_context", old.trace_context != new.trace_context),
             ("ack_margin", old.ack_margin != new.ack_margin),
             ("drain", old.drain != new.drain),
             ("log", old.log != new.log),
+            ("decision_log", old.decision_log != new.decision_log),
+            ("admin", old.admin.bind != new.admin.bind),
         ];
         changes.0.extend(top_level.iter().filter(|(_, changed)| *changed).map(|(key, _)| format!("{key} changed")));
         changes

@@ -23,18 +23,23 @@ const CLOSING_TIME: Duration = Duration::from_secs(2);
 /// Why a listener cannot be had.
 #[derive(Debug, Error)]
 pub(crate) enum BindError {
-    #[error("listeners[{index}].bind: cannot listen on {bind}: {source}. {advice}")]
-    Bind { index: usize, bind: String, source: io::Error, advice: &'static str },
-    #[error("listeners[{index}].unix: no {kind} `{name}` on this system; use a number or another name")]
-    UnknownOwner { index: usize, kind: &'static str, name: String },
+    #[error("{place}.bind: cannot listen on {bind}: {source}. {advice}")]
+    Bind { place: String, bind: String, source: io::Error, advice: &'static str },
+    #[error("{place}.unix: no {kind} `{name}` on this system; use a number or another name")]
+    UnknownOwner { place: String, kind: &'static str, name: String },
 }
 
 /// Binds what stands at `index` in the configuration.
 pub(super) async fn bind(index: usize, listener: &ListenerConfig) -> Result<SocketListener, BindError> {
-    let bound = match &listener.bind {
+    bind_at(&format!("listeners[{index}]"), &listener.bind).await
+}
+
+/// Binds what stands at `place` in the configuration.
+pub(super) async fn bind_at(place: &str, bind: &Bind) -> Result<SocketListener, BindError> {
+    let bound = match bind {
         Bind::Tcp(address) => bind_tcp(address).await,
         Bind::Unix { path, mode, user, group } => {
-            let unknown = |kind, name: &str| BindError::UnknownOwner { index, kind, name: name.to_owned() };
+            let unknown = |kind, name: &str| BindError::UnknownOwner { place: place.to_owned(), kind, name: name.to_owned() };
             let user = user.as_deref().map(|name| user_id(name).ok_or_else(|| unknown("user", name))).transpose()?;
             let group = group.as_deref().map(|name| group_id(name).ok_or_else(|| unknown("group", name))).transpose()?;
             SocketListener::bind_unix(&UnixSocket::new(path).mode(*mode).owner(user, group))
@@ -50,7 +55,7 @@ pub(super) async fn bind(index: usize, listener: &ListenerConfig) -> Result<Sock
             io::ErrorKind::NotFound => "Create the folder, or choose another path",
             _ => "Choose another address",
         };
-        BindError::Bind { index, bind: listener.bind.to_string(), source, advice }
+        BindError::Bind { place: place.to_owned(), bind: bind.to_string(), source, advice }
     })
 }
 

@@ -1,5 +1,6 @@
 //! The only composer: a configuration in, a running bridge out; another configuration in, the same bridge changed.
 
+mod admin;
 mod change;
 mod listener;
 mod readiness;
@@ -7,18 +8,21 @@ mod reload;
 
 use std::io;
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use admin::Port;
 use futures_util::future::join_all;
 use listener::{BindError, Live};
 use readiness::Requirements;
 use thiserror::Error;
 use tokio::task::JoinSet;
 
+use crate::admin::{Running, State};
 use crate::agent::{Readiness, SocketListener};
 use crate::config::{Config, ListenerConfig, format_duration};
 use crate::control::Control;
 use crate::grpc::Backend;
-use crate::telemetry::Totals;
+use crate::telemetry::{Totals, metrics};
 use crate::tls::Material;
 use crate::worker::{Generation, ListenerId, Worker};
 
@@ -44,6 +48,9 @@ pub(crate) struct App {
     listeners: Vec<Live>,
     next_listener: ListenerId,
     requirements: Requirements,
+    /// What operators are told.
+    state: Arc<State>,
+    admin: Port,
     /// Listeners that a reload has removed, with their last connections.
     leaving: JoinSet<()>,
 }
@@ -54,22 +61,26 @@ impl App {
     ///
     /// # Errors
     /// [`StartError`], with nothing left running or bound.
-    pub(crate) async fn start(config: Config, material: Material) -> Result<Self, StartError> {
-        let sockets = bind_all(config.listeners.iter().enumerate()).await.map_err(StartError::Listeners)?;
+    pub(crate) async fn start(config: Config, material: Material, source: &str) -> Result<Self, StartError> {
+        let (sockets, admin) = bind_everything(&config).await.map_err(StartError::Listeners)?;
         let backends: Vec<_> =
             config.backends.iter().zip(material.backends).map(|(backend, tls)| Backend::start(backend, tls)).collect();
         let readiness = Readiness::new();
-        let requirements = Requirements::start(&config, &backends, &readiness);
         let listeners = (0..).take(config.listeners.len()).collect();
         let generation = Arc::new(Generation { number: 1, config: Arc::new(config), listeners, backends });
         let config = &generation.config;
+        let addresses = sockets.iter().map(|socket| socket.address().to_owned());
+        let state = State::new(running(&generation, source, addresses, material.expiries));
+        let requirements = Requirements::start(config, &generation.backends, &readiness, &state);
         let workers = (0..config.workers.get()).map(|index| Worker::start(index, &generation, &readiness));
         let workers = Arc::new(workers.collect::<io::Result<Vec<_>>>()?);
         let live = |(((id, config), socket), tls): (((&ListenerId, _), _), _)| Live::start(*id, config, socket, tls, &workers);
         let listeners: Vec<_> =
             generation.listeners.iter().zip(&config.listeners).zip(sockets).zip(material.listeners).map(live).collect();
         let next_listener = generation.listeners.len() as ListenerId;
-        Ok(Self { generation, workers, listeners, next_listener, requirements, leaving: JoinSet::new() })
+        metrics::observe(Arc::downgrade(&state) as _);
+        let admin = Port::start(&config.admin, admin, &state);
+        Ok(Self { generation, workers, listeners, next_listener, requirements, state, admin, leaving: JoinSet::new() })
     }
 
     /// The listeners' addresses as bound, in the order of the configuration.
@@ -83,6 +94,8 @@ impl App {
     /// 2. stop accepting; what is connected is served until it is quiet, then ends with AGENT-DISCONNECT;
     /// 3. after `drain.grace_period` what is still in flight gets the fallback, and connections end;
     /// 4. workers end, and what happened is summed up in the log.
+    ///
+    /// The admin port answers until the end.
     pub(crate) async fn run(mut self, stop: impl Future<Output = ()>, control: Option<Control>) {
         tokio::select! {
             biased;
@@ -93,14 +106,16 @@ impl App {
         let drain = self.generation.config.drain;
         let (delay, grace_period) = (format_duration(drain.delay), format_duration(drain.grace_period));
         tracing::info!(%delay, %grace_period, "draining");
+        self.state.set_draining();
         self.listeners.iter().for_each(Live::not_ready);
         tokio::time::sleep(drain.delay).await;
         join_all(self.listeners.into_iter().map(|listener| listener.leave(drain.grace_period))).await;
         self.leaving.join_all().await;
         // The acceptors are gone and with them the other owners.
         if let Ok(workers) = Arc::try_unwrap(self.workers) {
-            workers.into_iter().for_each(Worker::join);
+            let _ = tokio::task::spawn_blocking(|| workers.into_iter().for_each(Worker::join)).await;
         }
+        drop(self.admin);
         tracing::info!(totals = %Totals::now(), "stopped");
     }
 
@@ -111,6 +126,34 @@ impl App {
             control.changed().await;
             self.reload(&mut control).await;
         }
+    }
+}
+
+/// What operators are told of a generation whose listeners are bound to `addresses`.
+fn running(
+    generation: &Generation,
+    source: &str,
+    addresses: impl Iterator<Item = String>,
+    expiries: Vec<(String, SystemTime)>,
+) -> Running {
+    let names = generation.config.listeners.iter().map(|listener| Arc::clone(&listener.name));
+    Running {
+        generation: generation.number,
+        config: Arc::clone(&generation.config),
+        source: source.into(),
+        loaded: SystemTime::now(),
+        backends: generation.backends.clone(),
+        listeners: names.zip(addresses).collect(),
+        expiries,
+    }
+}
+
+/// Binds all listeners and the admin port, or nothing.
+async fn bind_everything(config: &Config) -> Result<(Vec<SocketListener>, Option<SocketListener>), Vec<BindError>> {
+    let sockets = bind_all(config.listeners.iter().enumerate()).await;
+    match (sockets, admin::bind(&config.admin).await) {
+        (Ok(sockets), Ok(admin)) => Ok((sockets, admin)),
+        (sockets, admin) => Err(sockets.err().into_iter().flatten().chain(admin.err()).collect()),
     }
 }
 

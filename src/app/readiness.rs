@@ -8,6 +8,7 @@ use futures_util::future::select_all;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::admin::State;
 use crate::agent::Readiness;
 use crate::config::Config;
 use crate::grpc::Backend;
@@ -42,13 +43,14 @@ impl Required {
 }
 
 impl Requirements {
-    /// From now on `readiness` depends on those of `backends` that `config` marks as required.
-    pub(super) fn start(config: &Config, backends: &[Arc<Backend>], readiness: &Readiness) -> Self {
+    /// From now on `readiness` depends on those of `backends` that `config` marks as required, and `state` says which are missing.
+    pub(super) fn start(config: &Config, backends: &[Arc<Backend>], readiness: &Readiness, state: &Arc<State>) -> Self {
         let required = required(config, backends);
         // Before the first listener accepts, and not only when the task has its turn.
         readiness.set(required.is_empty());
+        state.set_missing(required.iter().map(|one| Arc::clone(&one.name)).collect());
         let (sender, receiver) = watch::channel(required);
-        tokio::spawn(keep(receiver, config.workers.get(), readiness.clone()));
+        tokio::spawn(keep(receiver, config.workers.get(), readiness.clone(), Arc::clone(state)));
         Self(sender)
     }
 
@@ -68,7 +70,7 @@ fn required(config: &Config, backends: &[Arc<Backend>]) -> Vec<Required> {
     required.collect()
 }
 
-async fn keep(mut lists: watch::Receiver<Vec<Required>>, workers: usize, readiness: Readiness) {
+async fn keep(mut lists: watch::Receiver<Vec<Required>>, workers: usize, readiness: Readiness, state: Arc<State>) {
     let mut said: Option<Vec<Arc<str>>> = None;
     loop {
         let mut required = lists.borrow_and_update().clone();
@@ -76,6 +78,7 @@ async fn keep(mut lists: watch::Receiver<Vec<Required>>, workers: usize, readine
             required.iter_mut().for_each(|one| one.look(workers));
             let missing: Vec<_> = required.iter().filter(|one| one.is_missing).map(|one| Arc::clone(&one.name)).collect();
             readiness.set(missing.is_empty());
+            state.set_missing(missing.clone());
             if said.as_ref().unwrap_or(&Vec::new()) != &missing {
                 let names: Vec<_> = missing.iter().map(|name| &**name).collect();
                 event::ReadinessChanged { missing: &names, at_start: said.is_none() }.record();

@@ -11,18 +11,20 @@
 //! Until the fourth step nothing has changed, and whatever fails leaves it so.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use futures_util::future::join_all;
 use tokio_rustls::rustls::ClientConfig;
 
 use super::change::Changes;
 use super::listener::Live;
-use super::{App, bind_all};
+use super::{App, bind_all, running};
+use crate::admin::Refused;
 use crate::agent::SocketListener;
 use crate::config::{BackendConfig, Config, Path, Problem};
 use crate::control::{Control, Loaded};
 use crate::grpc::Backend;
-use crate::telemetry::{event, set_level};
+use crate::telemetry::event;
 use crate::tls::Material;
 use crate::worker::{Generation, ListenerId};
 
@@ -46,6 +48,7 @@ impl App {
             Ok(changes) => event::ConfigReloaded { generation, changes: &changes }.record(),
             Err(problems) => {
                 event::ConfigRefused { generation, problems: &problems }.record();
+                self.state.refuse(Refused { at: SystemTime::now(), problems });
                 self.renew_tls(control);
             }
         }
@@ -59,6 +62,7 @@ impl App {
         let Ok(material) = Material::load(config) else { return };
         self.generation.backends.iter().zip(material.backends).for_each(|(backend, tls)| backend.set_tls(tls));
         self.listeners.iter().zip(material.listeners).for_each(|(listener, tls)| listener.set_tls(tls));
+        self.state.set_expiries(material.expiries);
     }
 
     async fn apply(&mut self, loaded: Loaded, file: &str) -> Result<Changes, Vec<String>> {
@@ -69,6 +73,7 @@ impl App {
             return Err(problems.iter().map(|problem| format!("{file}: {problem}")).collect());
         }
         let origins = origins(&config, &kept).await?;
+        let admin = self.admin.next(&config.admin).await.map_err(|error| vec![error.to_string()])?;
         let backends: Vec<_> =
             config.backends.iter().zip(&material.backends).map(|(backend, tls)| self.backend(backend, tls.clone())).collect();
         let listeners = self.ids(&origins);
@@ -80,11 +85,12 @@ impl App {
         // No `await` from here on: nothing else happens on this thread in between.
         warnings.iter().for_each(|warning| tracing::warn!(%warning, "configuration"));
         let changes = Changes::between(&self.generation.config, &next.config);
-        self.commit(next, material, origins);
+        self.admin.change(&next.config.admin, admin);
+        self.commit(next, material, origins, file);
         Ok(changes)
     }
 
-    fn commit(&mut self, next: Arc<Generation>, material: Material, origins: Vec<Origin>) {
+    fn commit(&mut self, next: Arc<Generation>, material: Material, origins: Vec<Origin>, file: &str) {
         let config = Arc::clone(&next.config);
         let grace_period = config.drain.grace_period;
         let mut before: Vec<_> = std::mem::take(&mut self.listeners).into_iter().map(Some).collect();
@@ -112,7 +118,8 @@ impl App {
             })
             .collect();
         self.requirements.replace(&config, &next.backends);
-        set_level(config.log.level);
+        let addresses = self.listeners.iter().map(|listener| listener.address.clone());
+        self.state.replace(running(&next, file, addresses, material.expiries));
         self.generation = next;
         while self.leaving.try_join_next().is_some() {}
     }

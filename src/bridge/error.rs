@@ -1,5 +1,7 @@
 //! Why a branch of a NOTIFY has no decision.
 
+use std::sync::Arc;
+
 use thiserror::Error;
 
 use super::response::ResponseError;
@@ -11,7 +13,7 @@ use crate::grpc::CallError;
 pub(crate) enum NotifyError {
     /// No route matches the message.
     #[error("no route matches the message `{}`", .message.escape_debug())]
-    Unrouted { message: String },
+    Unrouted { message: Arc<str> },
     /// The call brought no response.
     #[error(transparent)]
     Call(#[from] CallError),

@@ -3,7 +3,10 @@
 //! The bridge is a tower [`Service`] that cannot fail: whatever happens to a call, the operator has said what HAProxy gets
 //! instead, and an ACK is never empty (d15).
 
+mod answer;
+mod decision_log;
 mod error;
+mod report;
 pub(crate) mod request;
 pub(crate) mod response;
 mod route;
@@ -15,22 +18,18 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
-use error::NotifyError;
-use futures_util::future::join_all;
 use request::Origin;
 use response::Limits;
-use route::{Branch, Branches};
 use tower::Service;
 
-use crate::config::{Cause, Config, RESERVED_PREFIX, RouteConfig};
+use crate::config::Config;
 use crate::deadline::Deadline;
-use crate::grpc::{CallError, Request};
+use crate::grpc::{CallError, Request, Trail};
 use crate::spop::frame::ack::ack_len;
 use crate::spop::{Actions, Notify, Peer, TypedData};
-use crate::telemetry::event;
+use crate::telemetry::metrics::RouteMetrics;
 
 /// How the bridge reaches backends.
 pub(crate) trait Decide: Send + Sync + 'static {
@@ -47,6 +46,7 @@ pub(crate) trait Decide: Send + Sync + 'static {
         engine: &Self::Engine,
         request: Request,
         deadline: Deadline,
+        trail: &Trail,
     ) -> impl Future<Output = Result<Bytes, CallError>> + Send;
 }
 
@@ -72,6 +72,8 @@ struct Sender<E> {
 struct Inner<D> {
     config: Arc<Config>,
     backends: D,
+    /// Of each route, and behind them of messages without one.
+    metrics: Vec<RouteMetrics>,
 }
 
 impl<D: Decide> Clone for Bridge<D> {
@@ -82,7 +84,9 @@ impl<D: Decide> Clone for Bridge<D> {
 
 impl<D: Decide> Bridge<D> {
     pub(crate) fn new(config: Arc<Config>, backends: D) -> Self {
-        Self { inner: Arc::new(Inner { config, backends }), sender: None }
+        let names = config.routes.iter().map(|route| &*route.name).chain([""]);
+        let metrics = names.map(RouteMetrics::of).collect();
+        Self { inner: Arc::new(Inner { config, backends, metrics }), sender: None }
     }
 }
 
@@ -122,136 +126,4 @@ pub(crate) fn status_actions(config: &Config, status: &str) -> Actions {
     // The name was checked with the configuration.
     let _ = actions.set_var(variable.scope, &variable.name, TypedData::String(status.as_bytes()));
     actions
-}
-
-impl<D: Decide> Inner<D> {
-    /// Answers every message of `notify`, one branch beside the other, in one list of actions.
-    async fn answer(&self, notify: &Notify, sender: &Sender<D::Engine>) -> Actions {
-        let branches = Branches::of(notify, &self.config);
-        let limits = sender.limits(notify);
-        let decide = |(position, branch)| self.decide(notify, sender, &branches, position, branch, limits);
-        let merged = match branches.branches.as_slice() {
-            // d16: some 3.1 and 3.2 releases send NOTIFYs without messages, and wait for the ACK.
-            [] => Merged::default(),
-            [branch] => self.merge([(branch, decide((0, branch)).await)], limits),
-            many => {
-                let decisions = many.iter().enumerate().map(decide);
-                self.merge(many.iter().zip(join_all(decisions).await), limits)
-            }
-        };
-        self.complete(merged, limits)
-    }
-
-    async fn decide(
-        &self,
-        notify: &Notify,
-        sender: &Sender<D::Engine>,
-        branches: &Branches<'_>,
-        position: usize,
-        branch: &Branch<'_>,
-        limits: Limits,
-    ) -> Result<Actions, NotifyError> {
-        let Some(route) = branch.route else {
-            let message = notify.messages().nth(branch.first).map(|message| String::from_utf8_lossy(message.name).into_owned());
-            return Err(NotifyError::Unrouted { message: message.unwrap_or_default() });
-        };
-        let wanted = |message| branches.contains(position, message);
-        let timeout = route.timeout.min(self.timeout_of(notify, route, wanted));
-        let deadline = Deadline::new(notify.received_at, timeout, self.config.ack_margin);
-        let request = request::encode(notify, &sender.origin, wanted);
-        let response = self.backends.decide(route.backend, &sender.engine, request, deadline).await?;
-        Ok(response::decode(&response, limits)?)
-    }
-
-    /// What the route's timeout arg says, in milliseconds; no end without one. Zero and less mean that no time is left.
-    fn timeout_of(&self, notify: &Notify, route: &RouteConfig, wanted: impl Fn(usize) -> bool) -> Duration {
-        let Some(name) = &route.timeout_arg else { return Duration::MAX };
-        let messages = notify.messages().enumerate().filter(|(position, _)| wanted(*position));
-        let milliseconds = messages.filter_map(|(_, message)| match message.arg(name)? {
-            TypedData::Int32(value) => Some(i64::from(value)),
-            TypedData::Uint32(value) => Some(i64::from(value)),
-            TypedData::Int64(value) => Some(value),
-            TypedData::Uint64(value) => Some(i64::try_from(value).unwrap_or(i64::MAX)),
-            _ => None,
-        });
-        let shortest = milliseconds.min().map(|shortest| u64::try_from(shortest).unwrap_or(0));
-        shortest.map_or(Duration::MAX, Duration::from_millis)
-    }
-
-    fn sender(&self, peer: &Arc<Peer>) -> Sender<D::Engine> {
-        let listener = self.config.listeners.iter().find(|listener| listener.name == peer.listener);
-        let prefix = listener.and_then(|listener| listener.var_prefix.as_ref());
-        Sender {
-            peer: Arc::clone(peer),
-            origin: Origin::of(peer),
-            engine: self.backends.engine(&peer.engine_id),
-            prefix_length: prefix.map_or(RESERVED_PREFIX, String::len),
-        }
-    }
-
-    /// Puts the branches' actions together in their order. A branch that failed, or whose actions no longer fit, gives its
-    /// fallback: each branch's actions are in whole or not at all.
-    fn merge<'a>(
-        &self,
-        decisions: impl IntoIterator<Item = (&'a Branch<'a>, Result<Actions, NotifyError>)>,
-        limits: Limits,
-    ) -> Merged {
-        let mut merged = Merged::default();
-        for (branch, decision) in decisions {
-            let used = merged.actions.len_bytes();
-            let fits = |actions: &Actions| used + actions.len_bytes() <= limits.room;
-            let error = match decision {
-                Ok(actions) if fits(&actions) => {
-                    merged.append(actions);
-                    continue;
-                }
-                Ok(actions) => NotifyError::NoRoom { length: used + actions.len_bytes(), room: limits.room },
-                Err(error) => error,
-            };
-            let fallback = self.fallback(branch.route, &error);
-            merged.failed.get_or_insert(error.cause());
-            if fits(fallback) {
-                merged.append(fallback.clone());
-            }
-        }
-        merged
-    }
-
-    fn fallback<'a>(&'a self, route: Option<&'a RouteConfig>, error: &NotifyError) -> &'a Actions {
-        let cause = error.cause();
-        let (name, backend) = route.map_or(("", ""), |route| {
-            (&*route.name, self.config.backends.get(route.backend).map_or("", |backend| &*backend.name))
-        });
-        event::DecisionFailed { cause, route: name, backend, detail: error }.record();
-        route.map_or(&self.config.on_failure, |route| &route.on_failure).actions(cause)
-    }
-
-    /// Adds the status variable where something failed or there is nothing else (d15).
-    fn complete(&self, merged: Merged, limits: Limits) -> Actions {
-        let mut actions = merged.actions;
-        if merged.failed.is_some() || actions.is_empty() {
-            let status = status_actions(&self.config, merged.failed.map_or("ok", Cause::as_str));
-            if actions.len_bytes() + status.len_bytes() <= limits.room {
-                actions.append(&status);
-            }
-        }
-        actions
-    }
-}
-
-/// The branches' actions, and the cause of the first that failed.
-#[derive(Debug, Default)]
-struct Merged {
-    actions: Actions,
-    failed: Option<Cause>,
-}
-
-impl Merged {
-    fn append(&mut self, actions: Actions) {
-        if self.actions.is_empty() {
-            self.actions = actions;
-        } else {
-            self.actions.append(&actions);
-        }
-    }
 }

@@ -2,6 +2,7 @@
 //!
 //! This file and `response.rs` alone know the contract's messages; numbers are the fields of `proto/spopbridge/v1/decision.proto`.
 
+use crate::config::TraceArgs;
 use crate::grpc::Request;
 use crate::protobuf::Writer;
 use crate::spop::{Message, Notify, Peer, TypedData};
@@ -28,12 +29,27 @@ impl Origin {
     }
 }
 
+/// What of a NOTIFY goes into a trace: what its args say, by their names.
+pub(crate) struct Tracing<'a> {
+    pub(crate) args: &'a TraceArgs,
+    pub(crate) context: TraceContext,
+}
+
+impl Tracing<'_> {
+    /// Reads the args of a message that is not sent.
+    pub(crate) fn take(&mut self, message: &Message<'_>) {
+        for (name, value) in message.args() {
+            if let TypedData::String(value) = value {
+                self.context.take(self.args, name, value);
+            }
+        }
+    }
+}
+
 /// Encodes the messages of `notify` for which `wanted` says so; it is asked with each one's position.
-pub(crate) fn encode(notify: &Notify, origin: &Origin, wanted: impl FnMut(usize) -> bool) -> Request {
+pub(crate) fn encode(notify: &Notify, origin: &Origin, wanted: impl FnMut(usize) -> bool, trace: &mut Tracing<'_>) -> Request {
     let length = notify.payload().len();
-    let mut trace = TraceContext::default();
-    let write = |out| encode_into(out, notify, origin, wanted, &mut trace);
-    Request::new(length + length / 4 + OVERHEAD, write).traced(trace)
+    Request::new(length + length / 4 + OVERHEAD, |out| encode_into(out, notify, origin, wanted, trace))
 }
 
 fn encode_into(
@@ -41,7 +57,7 @@ fn encode_into(
     notify: &Notify,
     origin: &Origin,
     mut wanted: impl FnMut(usize) -> bool,
-    trace: &mut TraceContext,
+    trace: &mut Tracing<'_>,
 ) -> Vec<u8> {
     let mut request = Writer::new(out);
     request.message(1, |out| {
@@ -58,11 +74,11 @@ fn encode_into(
     request.into_bytes()
 }
 
-fn encode_message(out: &mut Writer, message: &Message<'_>, trace: &mut TraceContext) {
+fn encode_message(out: &mut Writer, message: &Message<'_>, trace: &mut Tracing<'_>) {
     text_unless_empty(out, 1, message.name);
     for (name, value) in message.args() {
         if let TypedData::String(value) = value {
-            trace.take(name, value);
+            trace.context.take(trace.args, name, value);
         }
         out.message(2, |arg| {
             text_unless_empty(arg, 1, name);

@@ -9,6 +9,8 @@ use crate::spop::{Notify, Peer};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Branch<'a> {
     pub(super) route: Option<&'a RouteConfig>,
+    /// The route's position in the configuration; the one after the last for none.
+    pub(super) position: usize,
     /// Position of its first message.
     pub(super) first: usize,
 }
@@ -27,14 +29,12 @@ impl<'a> Branches<'a> {
     pub(super) fn of(notify: &Notify, config: &'a Config) -> Self {
         let mut all = Self { messages: SmallVec::new(), branches: SmallVec::new() };
         for (position, message) in notify.messages().enumerate() {
-            let route = config.routes.iter().find(|route| matches(config, route, message.name, &notify.peer));
-            let known = all.branches.iter().position(|branch| match (branch.route, route) {
-                (Some(one), Some(other)) => std::ptr::eq(one, other),
-                (one, other) => one.is_none() && other.is_none(),
-            });
+            let wants = |route: &RouteConfig| matches(config, route, message.name, &notify.peer);
+            let route = config.routes.iter().position(wants).unwrap_or(config.routes.len());
+            let known = all.branches.iter().position(|branch| branch.position == route);
             all.messages.push(known.unwrap_or(all.branches.len()));
             if known.is_none() {
-                all.branches.push(Branch { route, first: position });
+                all.branches.push(Branch { route: config.routes.get(route), position: route, first: position });
             }
         }
         all

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use proptest::collection::vec;
@@ -10,11 +10,14 @@ use proptest::option;
 use proptest::prelude::*;
 use prost::Message as _;
 
+use super::request::Tracing;
 use super::response::{ActionProblem, Limits, ResponseError};
 use super::*;
+use crate::config::TraceArgs;
 use crate::pb::v1::{self as pb, action, value};
 use crate::spop::action::check_name;
 use crate::spop::{Action, Decoder, NotifyEncoder, Peer, VarScope};
+use crate::telemetry::TraceContext;
 
 const ROOMY: Limits = Limits { prefix_length: 16, room: 1 << 20 };
 
@@ -99,7 +102,8 @@ proptest! {
     fn requests_equal_the_generated_types(stream_id: u64, messages in messages(), wanted: u8) {
         let wanted = |position: usize| wanted & (1 << position) != 0;
         let notify = notify(stream_id, &messages, 16_380);
-        let encoded = request::encode(&notify, &Origin::of(&notify.peer), wanted);
+        let mut trace = Tracing { args: &TraceArgs::default(), context: TraceContext::default() };
+        let encoded = request::encode(&notify, &Origin::of(&notify.peer), wanted, &mut trace);
         let request = Bytes::copy_from_slice(encoded.message());
         let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
         let expected = pb::DecideRequest {
@@ -306,7 +310,7 @@ impl Decide for Arc<Scripted> {
 
     fn engine(&self, _: &Bytes) {}
 
-    async fn decide(&self, backend: usize, (): &(), request: Request, deadline: Deadline) -> Result<Bytes, CallError> {
+    async fn decide(&self, backend: usize, (): &(), request: Request, deadline: Deadline, _: &Trail) -> Result<Bytes, CallError> {
         let request = pb::DecideRequest::decode(request.message()).unwrap();
         self.asked.lock().unwrap().push((backend, request, deadline.budget(Instant::now())));
         self.answers[&backend].clone().map(|response| response.encode_to_vec().into())

@@ -6,12 +6,12 @@ use std::process::ExitCode;
 pub(super) const TABLE: &str = "\
 Exit codes:
   0  success
-  1  failed while running
+  1  failed while running; status: the bridge is not ready
   2  wrong use of the command line
   3  the configuration is invalid
   4  cannot start: an address cannot be bound, a right is missing
-  5  notify, bench: the agent refused, went away, or broke the protocol
-  6  notify, bench: no answer in time
+  5  notify, bench, status: the other side refused, went away, or broke the protocol
+  6  notify, bench, status: no answer in time
   7  bench: an ACK does not hold what --expect says";
 
 /// How a command ended.
@@ -43,5 +43,10 @@ pub(super) struct Failure {
 impl Failure {
     pub(super) fn new(exit: Exit, message: impl ToString) -> Self {
         Self { exit, message: message.to_string() }
+    }
+
+    /// With nothing to say that has not been printed.
+    pub(super) fn silent(exit: Exit) -> Self {
+        Self::new(exit, "")
     }
 }

@@ -17,6 +17,7 @@ mod notify;
 mod open_files;
 mod run;
 mod schema;
+mod status;
 mod value;
 
 use std::process::ExitCode;
@@ -42,6 +43,7 @@ enum Command {
     Schema,
     Demo(demo::Args),
     Notify(notify::Args),
+    Status(status::Args),
     Bench(bench::Args),
 }
 
@@ -70,13 +72,16 @@ pub fn main() -> ExitCode {
             Some((_, matches)) => notify::run(args, matches),
             None => Ok(()),
         },
+        Command::Status(args) => status::run(args),
         Command::Bench(args) => bench::run(args),
     };
     crate::telemetry::flush();
     match result {
         Ok(()) => Exit::Success.into(),
         Err(Failure { exit, message }) => {
-            eprint(&message);
+            if !message.is_empty() {
+                eprint(&message);
+            }
             exit.into()
         }
     }

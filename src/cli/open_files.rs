@@ -5,8 +5,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::config::Config;
 
-/// What is open besides connections: the log, the runtimes' own, listeners, files that are read.
-const OTHERS: u64 = 64;
+/// What is open besides connections: the log, the runtimes' own, listeners, files that are read, the admin port's connections.
+const OTHERS: u64 = 128;
 
 /// Raises the soft limit to the hard one. The soft one is low, often 1024, for programs that call select(2), which tokio does not.
 pub(super) fn raise_limit(config: &Config) {

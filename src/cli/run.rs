@@ -10,6 +10,7 @@ use super::exit::{Exit, Failure};
 use crate::app::App;
 use crate::config::{Config, ConfigError, LogFormat, LogLevel, Overrides, parse_duration};
 use crate::control::{Control, Hangup, Loaded, Source};
+use crate::otlp::Settings;
 use crate::tls::Material;
 
 /// Run the bridge, with a configuration file or with --listen and --backend alone.
@@ -18,6 +19,7 @@ use crate::tls::Material;
 /// A file that changes is read again, and SIGHUP has it read at once.
 /// SIGTERM and SIGINT drain and end it; a second one ends it at once.
 #[derive(Debug, Parser)]
+#[command(after_help = TELEMETRY)]
 pub(super) struct Args {
     /// The configuration file.
     #[arg(long, short, env = "SPOP_BRIDGE_CONFIG", value_name = "FILE", conflicts_with_all = ["backend", "timeout"])]
@@ -46,25 +48,48 @@ pub(super) struct Args {
     /// How long decisions in flight may take when draining.
     #[arg(long, env = "SPOP_BRIDGE_GRACE_PERIOD", value_name = "DURATION", value_parser = parse_duration)]
     grace_period: Option<Duration>,
+    /// Where operators find health, metrics and what runs: host:port, unix:/path or off [default: 127.0.0.1:9902].
+    #[arg(long, env = "SPOP_BRIDGE_ADMIN", value_name = "ADDRESS")]
+    admin: Option<String>,
 }
+
+const TELEMETRY: &str = "\
+Traces, metrics and logs are exported by OTLP if OpenTelemetry's variables say where to:
+  OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318
+  OTEL_EXPORTER_OTLP_PROTOCOL=grpc      for OTLP/gRPC, often on port 4317
+  OTEL_TRACES_SAMPLER=parentbased_traceidratio
+  OTEL_TRACES_SAMPLER_ARG=0.01          a share of traces instead of all
+The others are in docs/opentelemetry.md.";
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let source = source(args);
-    super::control_runtime()?.block_on(async {
+    let runtime = super::control_runtime()?;
+    let result = runtime.block_on(async {
         // Before anything else: from here on a signal that comes early drains or reloads, and does not kill.
         let stop = Stop::new()?;
         let hangup = Hangup::new().map_err(|error| Failure::new(Exit::Start, format!("cannot listen for signals: {error}")))?;
         let mut loaded = load(&source)?;
         crate::telemetry::init(&loaded.config.log);
+        let exporter = crate::otlp::start(Settings::of_process());
         for warning in std::mem::take(&mut loaded.warnings) {
             tracing::warn!(%warning, "configuration");
         }
         super::open_files::raise_limit(&loaded.config);
+        let name = source.name();
         let control = Control::new(source, hangup, &loaded);
-        let app = App::start(loaded.config, loaded.material).await.map_err(|error| Failure::new(Exit::Start, error))?;
-        app.run(stop.received(), Some(control)).await;
-        Ok(())
-    })
+        let result = match App::start(loaded.config, loaded.material, &name).await {
+            Ok(app) => {
+                app.run(stop.received(), Some(control)).await;
+                Ok(())
+            }
+            Err(error) => Err(Failure::new(Exit::Start, error)),
+        };
+        exporter.shut_down().await;
+        result
+    });
+    // Not waiting for a name that somebody is still looking up.
+    runtime.shutdown_background();
+    result
 }
 
 fn source(args: &Args) -> Source {
@@ -75,6 +100,7 @@ fn source(args: &Args) -> Source {
         log_format: args.log_format,
         drain_delay: args.drain_delay,
         grace_period: args.grace_period,
+        admin: args.admin.clone(),
     };
     match &args.config {
         Some(path) => Source::File { path: path.clone(), overrides },

@@ -124,6 +124,12 @@ pub(super) const DRAIN_DELAY: Limit<Duration> = Limit { range: Duration::ZERO..=
 /// For decisions in flight when draining. Longer than any sensible route timeout; below Kubernetes' 30 s until SIGKILL.
 pub(super) const GRACE_PERIOD: Limit<Duration> = Limit { range: Duration::ZERO..=secs(600), default: Some(secs(10)) };
 
+/// Decisions of which one is logged, whatever became of it. None by default.
+pub(super) const LOG_ONE_IN: Limit<usize> = Limit { range: 0..=1_000_000_000, default: Some(0) };
+
+/// Lines of the decision log in a second: as much as a person or a pipeline bears during an outage.
+pub(super) const LOG_PER_SECOND: Limit<usize> = Limit { range: 1..=100_000, default: Some(100) };
+
 /// Bytes kept free for HAProxy's `option var-prefix` where the listener does not say it. Engine names are rarely longer.
 pub(crate) const RESERVED_PREFIX: usize = 16;
 

@@ -12,6 +12,7 @@
 
 mod cause;
 mod check;
+mod effective;
 mod env;
 mod error;
 mod limits;
@@ -41,12 +42,14 @@ use self::check::Findings;
 use self::overrides::Flags;
 
 pub use self::cause::Cause;
+pub use self::effective::Effective;
 pub use self::error::{ConfigError, Problem, Warning};
 pub(crate) use self::limits::RESERVED_PREFIX;
 pub use self::log::{LogConfig, LogFormat, LogLevel};
 pub use self::model::{
-    AdaptiveLimitConfig, BackendConfig, Bind, BudgetConfig, Config, DnsConfig, DnsName, DrainConfig, EndpointConfig,
-    HealthConfig, HedgingConfig, HedgingDelay, ListenerConfig, OutlierConfig, RetryConfig, RouteConfig, SuccessRateConfig,
+    AdaptiveLimitConfig, AdminConfig, BackendConfig, Bind, BudgetConfig, Config, DecisionLogConfig, DecisionVariables, DnsConfig,
+    DnsName, DrainConfig, EndpointConfig, HealthConfig, HedgingConfig, HedgingDelay, ListenerConfig, OutlierConfig, RetryConfig,
+    RouteConfig, SuccessRateConfig, TraceArgs,
 };
 pub use self::on_failure::OnFailure;
 pub use self::overrides::Overrides;
@@ -113,15 +116,16 @@ impl Config {
 fn from_tree(mut tree: Value, file: &str, env: Env<'_>, flags: &Flags) -> Result<(Config, Vec<Warning>), ConfigError> {
     let mut findings = Findings::default();
     shape::fit(&mut tree, &schema::shape(), env, &mut findings.problems);
-    let raw = serde_json::from_value(tree).unwrap_or_else(|error| {
+    let raw = serde_json::from_value(tree.clone()).unwrap_or_else(|error| {
         // The schema and the types disagree: a bug, but no reason to take an unchecked file.
         findings.problems.add(&Path::root(), error, "a configuration");
         raw::Config::default()
     });
-    let config = check::check(&raw, &mut findings);
+    let mut config = check::check(&raw, &mut findings);
     let mut problems = findings.problems.sorted();
     if problems.is_empty() {
         findings.warnings.sort();
+        config.effective = Effective::new(tree, &config);
         return Ok((config, findings.warnings));
     }
     problems.iter_mut().for_each(|problem| flags.attribute(problem));

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::effective::Effective;
 use super::log::LogConfig;
 use super::on_failure::OnFailure;
 use super::pattern::Pattern;
@@ -32,12 +33,96 @@ pub struct Config {
     pub on_failure: OnFailure,
     /// The variable that tells HAProxy why there is no decision; `ok` where an ACK would be empty otherwise.
     pub status_variable: Variable,
+    /// The variables that tell HAProxy how a decision came about, if it wants to know.
+    pub decision_variables: Option<DecisionVariables>,
+    /// The args that carry the trace of a request.
+    pub trace_context: TraceArgs,
     /// Taken off every deadline, for the way of the ACK. Below every route's timeout.
     pub ack_margin: Duration,
     /// How to stop.
     pub drain: DrainConfig,
     /// What to log, and how.
     pub log: LogConfig,
+    /// What to log of decisions, if anything.
+    pub decision_log: Option<DecisionLogConfig>,
+    /// The port for operators.
+    pub admin: AdminConfig,
+    /// All of it once more, for people to read.
+    pub effective: Effective,
+}
+
+/// Variables that are set with every ACK, about the decision itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecisionVariables {
+    /// `ok`, or the cause of the fallback: a string.
+    pub cause: Variable,
+    /// From the arrival of the NOTIFY to the last decision about it, in microseconds: an unsigned integer.
+    pub latency: Variable,
+    /// Attempts that were made, retries and hedges included: an unsigned integer.
+    pub attempts: Variable,
+    /// The endpoint that answered, or `fallback`: a string; several if the NOTIFY went to several backends.
+    pub source: Variable,
+}
+
+/// A line for decisions that failed, and for a sample of the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecisionLogConfig {
+    /// Those that ended in a fallback.
+    pub failures: bool,
+    /// One of so many, whatever became of it; 0: none.
+    pub one_in: u32,
+    /// Lines at most.
+    pub max_per_second: u32,
+    /// With the values of args.
+    pub args: bool,
+    /// Args whose values are not shown; in lower case.
+    pub redact: Vec<Pattern>,
+}
+
+impl DecisionLogConfig {
+    /// Credentials by their usual names, and what may hold any: whole headers, bodies, baggage.
+    pub(super) const REDACT: [&str; 15] = [
+        "*auth*",
+        "*cookie*",
+        "*pass*",
+        "*pwd*",
+        "*secret*",
+        "*token*",
+        "*key*",
+        "*session*",
+        "*credential*",
+        "*jwt*",
+        "*csrf*",
+        "*hdr*",
+        "*header*",
+        "*body*",
+        "*baggage*",
+    ];
+}
+
+/// Names of the args that carry W3C Trace Context and Baggage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceArgs {
+    /// The arg with the `traceparent` header.
+    pub traceparent: String,
+    /// The arg with the `tracestate` header.
+    pub tracestate: String,
+    /// The arg with the `baggage` header.
+    pub baggage: String,
+}
+
+impl TraceArgs {
+    pub(super) const TRACEPARENT: &str = "traceparent";
+    pub(super) const TRACESTATE: &str = "tracestate";
+    pub(super) const BAGGAGE: &str = "baggage";
+}
+
+/// Each arg is called as the header.
+impl Default for TraceArgs {
+    fn default() -> Self {
+        let [traceparent, tracestate, baggage] = [Self::TRACEPARENT, Self::TRACESTATE, Self::BAGGAGE].map(str::to_owned);
+        Self { traceparent, tracestate, baggage }
+    }
 }
 
 /// One address to serve SPOP on.
@@ -162,12 +247,12 @@ impl fmt::Debug for BackendConfig {
 }
 
 /// Whether the value of this metadata key must never be printed.
-fn is_secret(key: &str) -> bool {
+pub(super) fn is_secret(key: &str) -> bool {
     let words = ["authorization", "token", "key", "secret", "password", "cookie"];
     words.iter().any(|word| key.ends_with(word))
 }
 
-const REDACTED: &str = "(redacted)";
+pub(super) const REDACTED: &str = "(redacted)";
 
 /// How often names are resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -344,6 +429,15 @@ pub struct DrainConfig {
     pub delay: Duration,
     /// For decisions in flight after that.
     pub grace_period: Duration,
+}
+
+/// The port for operators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminConfig {
+    /// The address; `None`: off.
+    pub bind: Option<Bind>,
+    /// Nobody has asked for it: the bridge can do without, if the address is taken.
+    pub is_default: bool,
 }
 
 #[cfg(test)]

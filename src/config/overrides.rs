@@ -27,6 +27,8 @@ pub struct Overrides {
     pub drain_delay: Option<Duration>,
     /// `--grace-period`.
     pub grace_period: Option<Duration>,
+    /// `--admin`.
+    pub admin: Option<String>,
 }
 
 impl Overrides {
@@ -43,6 +45,12 @@ impl Overrides {
             &["drain", "grace_period"],
             self.grace_period.map(|period| format_duration(period).into()),
         );
+        flags.set(tree, "--admin", &["admin", "bind"], self.admin.as_deref().map(literal));
+        if let Some(admin) = tree.get_mut("admin").and_then(Value::as_object_mut)
+            && self.admin.as_ref().is_some_and(|bind| !bind.starts_with("unix:"))
+        {
+            admin.remove("unix");
+        }
         self.apply_listen(tree, &mut flags);
         flags
     }

@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::cause::Cause;
 use super::log::{LogFormat, LogLevel};
+use super::model::{DecisionLogConfig, TraceArgs};
 use super::protocol::Protocol;
 use super::status_code::StatusCode;
 use super::tls::TlsVersion;
@@ -43,6 +44,12 @@ pub(super) struct Config {
     /// The variable (scope.name) that is set to the cause when there is no decision, and to `ok` when a decision has no actions.
     #[schemars(extend("pattern" = variable::PATTERN, "default" = DEFAULT_STATUS_VARIABLE))]
     pub(super) status_variable: Option<String>,
+    /// A variable (scope.name) below which each ACK says how its decision came about: `NAME.cause`, `NAME.latency_us`,
+    /// `NAME.attempts` and `NAME.source`. Default: none.
+    #[schemars(extend("pattern" = variable::PATTERN))]
+    pub(super) decision_variables: Option<String>,
+    /// The args that carry the trace of a request.
+    pub(super) trace_context: Option<TraceContext>,
     /// Taken off every route's timeout, so that the ACK reaches HAProxy before its own timer fires. Must be below every
     /// route's timeout.
     #[schemars(transform = limits::ACK_MARGIN.clone())]
@@ -51,6 +58,25 @@ pub(super) struct Config {
     pub(super) drain: Option<Drain>,
     /// What to log, and how.
     pub(super) log: Option<Log>,
+    /// What to log of decisions. Default: nothing but warnings about those that failed, in the log.
+    pub(super) decision_log: Option<DecisionLog>,
+    /// The port for operators: health, metrics, what runs.
+    pub(super) admin: Option<Admin>,
+}
+
+/// Args that carry W3C Trace Context and Baggage, each as the header of that name.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TraceContext {
+    /// The arg with the `traceparent` header.
+    #[schemars(length(min = 1, max = limits::MAX_NAME), extend("default" = TraceArgs::TRACEPARENT))]
+    pub(super) traceparent: Option<String>,
+    /// The arg with the `tracestate` header.
+    #[schemars(length(min = 1, max = limits::MAX_NAME), extend("default" = TraceArgs::TRACESTATE))]
+    pub(super) tracestate: Option<String>,
+    /// The arg with the `baggage` header.
+    #[schemars(length(min = 1, max = limits::MAX_NAME), extend("default" = TraceArgs::BAGGAGE))]
+    pub(super) baggage: Option<String>,
 }
 
 /// One address to serve SPOP on.
@@ -443,6 +469,27 @@ pub(super) struct Drain {
     pub(super) grace_period: Option<String>,
 }
 
+/// A JSON line on standard output for each decision that failed, and for a sample of the others.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DecisionLog {
+    /// Log every decision that ended in a fallback. Default: true.
+    #[schemars(extend("default" = true))]
+    pub(super) failures: Option<bool>,
+    /// Log one of so many decisions, whatever became of them. 1: all; 0: none.
+    #[schemars(transform = limits::LOG_ONE_IN.clone())]
+    pub(super) one_in: Option<usize>,
+    /// Lines a second at most; more are left out and counted.
+    #[schemars(transform = limits::LOG_PER_SECOND.clone())]
+    pub(super) max_per_second: Option<usize>,
+    /// Log the values of args. Default: true.
+    #[schemars(extend("default" = true))]
+    pub(super) args: Option<bool>,
+    /// Args whose values are never shown: names or globs with * and ?, in whatever case. Replaces the default list.
+    #[schemars(extend("default" = DecisionLogConfig::REDACT))]
+    pub(super) redact: Option<Vec<String>>,
+}
+
 /// What to log, and how.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -453,6 +500,18 @@ pub(super) struct Log {
     /// What a line looks like.
     #[schemars(extend("default" = LogFormat::Auto.as_str()))]
     pub(super) format: Option<LogFormat>,
+}
+
+/// The port for operators.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Admin {
+    /// host:port, unix: and the absolute path of a socket, or off. Whoever reaches it can read everything there, so it belongs on loopback or behind a
+    /// network policy.
+    #[schemars(title = ADMIN_BIND_TITLE, extend("default" = DEFAULT_ADMIN_BIND))]
+    pub(super) bind: Option<String>,
+    /// Permissions and owner of a Unix socket. Only with a unix: bind.
+    pub(super) unix: Option<UnixSocket>,
 }
 
 /// Says something about each item of a list.
@@ -481,6 +540,8 @@ fn without_unrouted(schema: &mut Schema) {
 }
 
 pub(super) const DEFAULT_BIND: &str = "127.0.0.1:9000";
+pub(super) const DEFAULT_ADMIN_BIND: &str = "127.0.0.1:9902";
+pub(super) const ADMIN_BIND_TITLE: &str = "host:port, unix:/path or off";
 pub(super) const DEFAULT_STATUS_VARIABLE: &str = "txn.bridge_status";
 pub(super) const DEFAULT_MODE: &str = "0660";
 pub(super) const MODE_TITLE: &str = r#"permissions in octal, in quotes, such as "0660""#;

@@ -79,6 +79,11 @@ impl Admission {
         engine
     }
 
+    /// How many decisions are in, or have just been refused.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
     /// Lets a decision of `bytes` in.
     pub(super) fn admit<'a>(&'a self, engine: &'a Engine, bytes: usize) -> Result<Admitted<'a>, Full> {
         let own = engine.in_flight.fetch_add(1, Ordering::Relaxed) + 1;

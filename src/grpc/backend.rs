@@ -1,7 +1,7 @@
 //! What a backend has once per process: who its servers are, and how they are connected to. Lives on the control thread; each worker
 //! has a [`Pool`] of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::{Notify, watch};
 use tokio_rustls::rustls::ClientConfig;
@@ -11,6 +11,7 @@ use super::connect::Connector;
 use super::members::{self, Address, Members};
 use super::pool::Pool;
 use crate::config::BackendConfig;
+use crate::telemetry::metrics::BackendMetrics;
 
 /// A backend. Dropping the last reference ends its discovery.
 #[derive(Debug)]
@@ -23,8 +24,19 @@ pub(crate) struct Backend {
     /// The server that a worker has connected to last.
     pub(super) reached: watch::Sender<Option<Address>>,
     pub(super) admission: Admission,
+    pub(super) metrics: BackendMetrics,
     /// How many pools have a server that takes decisions.
     pub(super) usable: watch::Sender<usize>,
+    /// Of all workers, to look at.
+    pools: Mutex<Vec<Weak<Pool>>>,
+}
+
+/// What gRFC A66 calls the target. There is one for a backend, however many endpoints it has: then it is called as the backend is.
+fn target(config: &BackendConfig) -> String {
+    match config.endpoints.as_slice() {
+        [only] => only.to_string(),
+        _ => config.name.to_string(),
+    }
 }
 
 impl Backend {
@@ -40,7 +52,9 @@ impl Backend {
             wanted,
             reached: watch::Sender::new(None),
             admission,
+            metrics: BackendMetrics::of(&config.name, &target(config)),
             usable: watch::Sender::new(0),
+            pools: Mutex::default(),
         })
     }
 
@@ -55,8 +69,15 @@ impl Backend {
     }
 
     /// Starts a worker's connections on the current runtime, that of the worker. `speaks` is whether this worker tells the log.
-    pub(crate) fn pool(self: &Arc<Self>, speaks: bool) -> Pool {
-        Pool::start(self, speaks)
+    pub(crate) fn pool(self: &Arc<Self>, speaks: bool) -> Arc<Pool> {
+        let pool = Arc::new(Pool::start(self, speaks));
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&pool));
+        pool
+    }
+
+    /// The pools of all workers.
+    pub(super) fn pools(&self) -> Vec<Arc<Pool>> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect()
     }
 
     /// The number of workers that have a server to send decisions to.

@@ -39,11 +39,21 @@ impl Budget {
         tokens.left = (tokens.left + self.share).min(BURST);
     }
 
+    /// Tokens that there are.
+    pub(super) fn left(&self, now: Instant) -> f64 {
+        self.earned(&self.lock(), now)
+    }
+
+    /// What is left, and what has come since.
+    fn earned(&self, tokens: &Tokens, now: Instant) -> f64 {
+        let elapsed = now.saturating_duration_since(tokens.updated).min(Duration::from_secs(3600));
+        (tokens.left + elapsed.as_secs_f64() * self.per_second).min(BURST)
+    }
+
     /// Takes a token, if there is one.
     pub(super) fn withdraw(&self, now: Instant) -> bool {
         let mut tokens = self.lock();
-        let elapsed = now.saturating_duration_since(tokens.updated).min(Duration::from_secs(3600));
-        tokens.left = (tokens.left + elapsed.as_secs_f64() * self.per_second).min(BURST);
+        tokens.left = self.earned(&tokens, now);
         tokens.updated = now;
         let granted = tokens.left >= 1.0;
         if granted {

@@ -60,6 +60,10 @@ pub(super) struct Target {
 }
 
 impl Target {
+    pub(super) fn backend_name(&self) -> Arc<str> {
+        Arc::clone(&self.backend.config.name)
+    }
+
     pub(super) fn new(address: &Address, backend: &Arc<Backend>) -> Self {
         let method = |path| backend.connector.method(address, path);
         Self {

@@ -4,13 +4,19 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tonic::Code;
+
+use super::attempt::Attempt;
 use super::channel::Carrier;
 use super::endpoint::{Endpoint, Offer};
 use super::endpoints::{Endpoints, Set};
 use super::error::{CallError, Failure};
 use super::members::Health;
 use super::outlier::Standing;
+use super::request::Request;
+use super::trail::Trail;
 use crate::deadline::Deadline;
+use crate::telemetry::metrics::{BackendMetrics, Reason};
 
 /// Why an endpoint is not the first choice. Better is less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -125,7 +131,8 @@ impl Endpoints {
     fn begin(&self, now: Instant, endpoint: &Arc<Endpoint>, carrier: Carrier) -> Picked<'_> {
         endpoint.load.begin(now);
         let probe = endpoint.outlier.begin(now);
-        Picked { endpoints: self, endpoint: Arc::clone(endpoint), carrier, begun: now, probe, ended: false }
+        let (endpoint, reason) = (Arc::clone(endpoint), Reason::First);
+        Picked { endpoints: self, endpoint, carrier, begun: now, reason, attempt: None, probe, ended: false }
     }
 }
 
@@ -142,6 +149,9 @@ pub(super) struct Picked<'a> {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) carrier: Carrier,
     pub(super) begun: Instant,
+    pub(super) reason: Reason,
+    /// Between its begin and its end.
+    attempt: Option<Attempt>,
     /// It is the one by which an ejected endpoint may come back.
     probe: bool,
     ended: bool,
@@ -151,6 +161,11 @@ impl Picked<'_> {
     /// Whether the decision has been there before.
     pub(super) fn is_among(&self, tried: &[Arc<Endpoint>]) -> bool {
         tried.iter().any(|tried| Arc::ptr_eq(tried, &self.endpoint))
+    }
+
+    /// `request` is about to be sent. The service sees the span of this attempt in it.
+    pub(super) fn start(&mut self, request: &mut Request, trail: &Trail) {
+        self.attempt = Some(Attempt::begin(&self.carrier, self.metrics(), self.reason, request, trail));
     }
 
     /// The attempt has ended. Says how long it took.
@@ -181,7 +196,21 @@ impl Picked<'_> {
             },
         };
         self.endpoints.record(now, endpoint, self.probe, answered);
+        let code = failure.map_or(Code::Ok, |failure| failure.error.code());
+        self.tell(latency, code, failure.map(|failure| &failure.error as _));
         (now, latency)
+    }
+}
+
+impl Picked<'_> {
+    fn metrics(&self) -> &BackendMetrics {
+        &self.endpoints.context.backend.metrics
+    }
+
+    fn tell(&mut self, latency: Duration, code: Code, problem: Option<&dyn std::fmt::Display>) {
+        if let Some(attempt) = self.attempt.take() {
+            attempt.end(&self.endpoint, self.metrics(), self.begun, latency, code, problem);
+        }
     }
 }
 
@@ -196,6 +225,7 @@ impl Drop for Picked<'_> {
                 self.endpoint.load.raise(now, waited);
             }
             self.endpoints.record(now, &self.endpoint, self.probe, None);
+            self.tell(waited, Code::Cancelled, Some(&"nobody waits any more"));
         }
     }
 }

@@ -100,7 +100,7 @@ impl Endpoint {
         self.channels().iter().for_each(|channel| channel.retire());
     }
 
-    fn channels(&self) -> MutexGuard<'_, Vec<Arc<Channel>>> {
+    pub(super) fn channels(&self) -> MutexGuard<'_, Vec<Arc<Channel>>> {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -108,20 +108,21 @@ impl Endpoints {
         let config = &self.context.backend.config.outlier_detection;
         match endpoint.outlier.record(now, probe, answered, config) {
             Finding::Nothing | Finding::StillOut => {}
-            Finding::Suspect => self.eject(now, endpoint, "consecutive failures"),
+            Finding::Suspect => self.eject(now, endpoint, false),
             Finding::Back => {
                 EndpointBack { backend: &self.context.backend.config.name, endpoint: &endpoint.target.name }.record();
             }
         }
     }
 
-    fn eject(&self, now: Instant, endpoint: &Endpoint, reason: &'static str) {
+    fn eject(&self, now: Instant, endpoint: &Endpoint, by_success_rate: bool) {
         let config = &self.context.backend.config;
         let set = self.set.load();
         let ejected = set.list.iter().filter(|endpoint| endpoint.outlier.is_ejected()).count();
         if may_eject(ejected, set.list.len(), &config.outlier_detection) {
             let time = endpoint.outlier.eject(now, &config.outlier_detection);
-            EndpointEjected { backend: &config.name, endpoint: &endpoint.target.name, reason, time }.record();
+            let (metrics, backend) = (&self.context.backend.metrics, &*config.name);
+            EndpointEjected { metrics, backend, endpoint: &endpoint.target.name, by_success_rate, time }.record();
         }
     }
 
@@ -130,7 +131,7 @@ impl Endpoints {
         let intervals: Vec<_> = set.list.iter().map(|endpoint| endpoint.outlier.end_interval()).collect();
         for index in below_success_rate(&intervals, &self.context.backend.config.outlier_detection) {
             if let Some(endpoint) = set.list.get(index).filter(|endpoint| !endpoint.outlier.is_ejected()) {
-                self.eject(Instant::now(), endpoint, "success rate");
+                self.eject(Instant::now(), endpoint, true);
             }
         }
         set.list.iter().for_each(|endpoint| endpoint.close_idle());

@@ -49,6 +49,17 @@ impl CallError {
         Self::ConnectionLost { endpoint: Arc::clone(endpoint), reason: chain(error).into() }
     }
 
+    /// The status that gRPC has for it; the bridge's own where no service has said one.
+    pub(super) fn code(&self) -> Code {
+        match self {
+            Self::Timeout => Code::DeadlineExceeded,
+            Self::NotConnected { .. } | Self::ConnectionLost { .. } => Code::Unavailable,
+            Self::Full { .. } | Self::Overloaded { .. } => Code::ResourceExhausted,
+            Self::Status { code, .. } => *code,
+            Self::InvalidAnswer { .. } => Code::Internal,
+        }
+    }
+
     /// The one mapping from what went wrong to what the operator configures for it.
     pub(crate) fn cause(&self) -> Cause {
         match self {

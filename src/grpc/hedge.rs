@@ -11,17 +11,24 @@ use super::choice::Picked;
 use super::error::{CallError, Failure, Pushback};
 use super::pool::{Pool, Tried};
 use super::request::Request;
+use super::trail::Trail;
 use crate::config::{HedgingConfig, HedgingDelay};
 use crate::deadline::Deadline;
-use crate::telemetry::event::Retried;
+use crate::telemetry::metrics::Reason;
 
 impl Pool {
     /// Asks endpoint after endpoint until one has answered.
-    pub(super) async fn hedged(&self, hedging: HedgingConfig, request: Request, deadline: Deadline) -> Result<Bytes, CallError> {
+    pub(super) async fn hedged(
+        &self,
+        hedging: HedgingConfig,
+        request: Request,
+        deadline: Deadline,
+        trail: &Trail,
+    ) -> Result<Bytes, CallError> {
         let first = self.endpoints.pick(deadline, &[]).await?;
         let mut tried = Tried::from_iter([Arc::clone(&first.endpoint)]);
         let mut running = FuturesUnordered::new();
-        running.push(self.hedge(first, request.clone(), deadline));
+        running.push(self.hedge(first, request.clone(), deadline, trail));
         let delay = match hedging.delay {
             HedgingDelay::Fixed(delay) => Some(delay),
             HedgingDelay::P95 => self.latency.as_ref().and_then(super::latency::Latency::p95),
@@ -44,7 +51,7 @@ impl Pool {
                     let retryable = failure.unseen || self.is_retryable(&failure);
                     if running.is_empty() && retryable {
                         failure.request = Some(request);
-                        return self.again(tried, failure, deadline).await;
+                        return self.again(tried, failure, deadline, trail).await;
                     }
                     // The service's own word, or the end of time for all of them. What cannot be read may be readable from another.
                     if running.is_empty() || !retryable && matches!(failure.error, CallError::Status { .. }) {
@@ -74,7 +81,7 @@ impl Pool {
                     match self.another(&tried) {
                         Some(next) => {
                             tried.push(Arc::clone(&next.endpoint));
-                            running.push(self.hedge(next, request.clone(), deadline));
+                            running.push(self.hedge(next, request.clone(), deadline, trail));
                         }
                         None => left = 0,
                     }
@@ -88,12 +95,19 @@ impl Pool {
         let now = Instant::now();
         let picked = self.endpoints.pick_now(now, tried).ok().flatten().filter(|picked| !picked.is_among(tried))?;
         self.budget.withdraw(now).then(|| {
-            Retried { hedge: true }.record();
+            let mut picked = picked;
+            picked.reason = Reason::Hedge;
             picked
         })
     }
 
-    async fn hedge<'a>(&'a self, mut picked: Picked<'a>, request: Request, deadline: Deadline) -> Result<Bytes, Box<Failure>> {
-        self.send(&mut picked, request, deadline).await
+    async fn hedge<'a>(
+        &'a self,
+        mut picked: Picked<'a>,
+        request: Request,
+        deadline: Deadline,
+        trail: &Trail,
+    ) -> Result<Bytes, Box<Failure>> {
+        self.send(&mut picked, request, deadline, trail).await
     }
 }

@@ -190,6 +190,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::TraceArgs;
     use crate::pb::google::rpc::Status;
     use crate::pb::v1::decide_stream_request::Item;
     use crate::pb::v1::decide_stream_response::Result as Outcome;
@@ -213,13 +214,16 @@ mod tests {
             let request = DecideRequest { origin: Some(Origin { listener: text, ..Default::default() }), messages: Vec::new() };
             let mut items = Items::default();
             let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned();
-            let trace = TraceContext { traceparent: traceparent.clone(), tracestate: "a=1".to_owned(), baggage: baggage.clone() };
+            let mut trace = TraceContext::default();
+            let values = [("traceparent", &*traceparent), ("tracestate", "a=1"), ("baggage", &*baggage)];
+            values.iter().for_each(|(name, value)| trace.take(&TraceArgs::default(), name.as_bytes(), value.as_bytes()));
             let bytes = request.encode_to_vec();
-            let encoded = Request::new(0, |mut out| {
+            let mut encoded = Request::new(0, |mut out| {
                 out.extend_from_slice(&bytes);
                 out
             });
-            items.decision(id, Duration::from_micros(micros), &encoded.traced(trace));
+            encoded.set_trace(Box::new(trace));
+            items.decision(id, Duration::from_micros(micros), &encoded);
             items.cancel(id);
             let remaining_us = micros.max(1);
             let tracestate = "a=1".to_owned();

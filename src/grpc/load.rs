@@ -52,6 +52,16 @@ impl Load {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// How many decisions are under way.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Whether anything is known but what it was expected to take.
+    pub(super) fn is_known(&self) -> bool {
+        self.updated.load(Ordering::Relaxed) > 0
+    }
+
     /// The measure to compare endpoints by.
     pub(super) fn measure(&self, now: Instant) -> f64 {
         let in_flight = self.in_flight.load(Ordering::Relaxed);

@@ -12,6 +12,7 @@
 mod adaptive;
 mod admission;
 mod allowance;
+mod attempt;
 mod backend;
 mod backoff;
 mod budget;
@@ -40,8 +41,10 @@ mod request;
 mod resolver;
 mod response;
 mod silence;
+mod status;
 mod stream;
 mod tls;
+mod trail;
 mod unary;
 
 pub(crate) use admission::Engine;
@@ -49,3 +52,5 @@ pub(crate) use backend::Backend;
 pub(crate) use error::CallError;
 pub(crate) use pool::Pool;
 pub(crate) use request::Request;
+pub(crate) use status::{BackendStatus, EndpointStatus};
+pub(crate) use trail::Trail;

@@ -71,6 +71,17 @@ impl Outlier {
         self.lock().state != State::In
     }
 
+    /// Until when it is out, and how often it has been lately. What is out while a probe is under way is so until then.
+    pub(super) fn ejection(&self, now: Instant) -> (Option<Instant>, u32) {
+        let record = self.lock();
+        let until = match record.state {
+            State::In => None,
+            State::Out { until } => Some(until.max(now)),
+            State::Probed => Some(now),
+        };
+        (until, record.ejections)
+    }
+
     /// A decision goes there. Whether it is the probe, which it is if one is due.
     pub(super) fn begin(&self, now: Instant) -> bool {
         let mut record = self.lock();

@@ -21,10 +21,12 @@ use super::endpoints::Endpoints;
 use super::error::{CallError, Failure, Limited, Pushback};
 use super::latency::Latency;
 use super::request::Request;
+use super::trail::Trail;
 use super::unary::{self, Unanswered};
 use crate::config::HedgingDelay;
 use crate::deadline::Deadline;
-use crate::telemetry::event::Retried;
+use crate::telemetry::metrics::{BackendMetrics, Reason};
+use crate::telemetry::trace::SpanContext;
 
 /// How often a request is sent that nobody has seen. Connections rarely end twice in a row; a peer that refuses all streams must not
 /// make us spin until the deadline.
@@ -39,7 +41,7 @@ pub(crate) struct Pool {
     pub(super) endpoints: Arc<Endpoints>,
     pub(super) budget: Budget,
     /// With this worker's own decisions in flight.
-    adaptive: Option<(Adaptive, AtomicUsize)>,
+    pub(super) adaptive: Option<(Adaptive, AtomicUsize)>,
     pub(super) latency: Option<Latency>,
     retryable: Vec<Code>,
 }
@@ -81,13 +83,34 @@ impl Pool {
 
     /// Brings the bytes of a request to an endpoint, and returns those of the response. At the deadline, or when the returned future is
     /// dropped, the decision is cancelled.
-    pub(crate) async fn decide(&self, engine: &Engine, request: Request, deadline: Deadline) -> Result<Bytes, CallError> {
+    pub(crate) async fn decide(
+        &self,
+        engine: &Engine,
+        request: Request,
+        deadline: Deadline,
+        trail: &Trail,
+    ) -> Result<Bytes, CallError> {
+        let start = Instant::now();
+        let mut called = Called { metrics: &self.backend.metrics, trail, start, span: request.span(), code: Code::Cancelled };
+        let result = self.decide_from(start, engine, request, deadline, trail).await;
+        called.code = result.as_ref().err().map_or(Code::Ok, CallError::code);
+        result
+    }
+
+    async fn decide_from(
+        &self,
+        now: Instant,
+        engine: &Engine,
+        request: Request,
+        deadline: Deadline,
+        trail: &Trail,
+    ) -> Result<Bytes, CallError> {
         let _admitted = self.admit(engine, &request)?;
         let _entered = self.enter()?;
         self.budget.deposit();
         match &self.backend.config.hedging {
-            None => self.attempts(request, deadline).await,
-            Some(hedging) => Box::pin(self.hedged(*hedging, request, deadline)).await,
+            None => self.attempts(now, request, deadline, trail).await,
+            Some(hedging) => Box::pin(self.hedged(*hedging, request, deadline, trail)).await,
         }
     }
 
@@ -113,18 +136,18 @@ impl Pool {
     }
 
     /// One attempt after the other, until there is an answer or no sense in another one.
-    async fn attempts(&self, request: Request, deadline: Deadline) -> Result<Bytes, CallError> {
-        let mut picked = match self.endpoints.pick_now(Instant::now(), &[])? {
+    async fn attempts(&self, now: Instant, request: Request, deadline: Deadline, trail: &Trail) -> Result<Bytes, CallError> {
+        let mut picked = match self.endpoints.pick_now(now, &[])? {
             Some(picked) => picked,
             // Rare, and large: boxed, so that every other decision need not carry room for it.
             None => Box::pin(self.endpoints.pick(deadline, &[])).await?,
         };
-        match self.send(&mut picked, request, deadline).await {
+        match self.send(&mut picked, request, deadline, trail).await {
             Ok(response) => Ok(response),
             Err(failure) => {
                 let tried = Tried::from_iter([Arc::clone(&picked.endpoint)]);
                 drop(picked);
-                Box::pin(self.again(tried, failure, deadline)).await
+                Box::pin(self.again(tried, failure, deadline, trail)).await
             }
         }
     }
@@ -135,6 +158,7 @@ impl Pool {
         mut tried: Tried,
         mut failure: Box<Failure>,
         deadline: Deadline,
+        trail: &Trail,
     ) -> Result<Bytes, CallError> {
         for attempt in 1..self.backend.config.retry.max_attempts {
             let Some(request) = failure.request.take().filter(|_| self.may_retry(&failure)) else { break };
@@ -152,7 +176,8 @@ impl Pool {
                 let Ok(next) = self.endpoints.pick(deadline, &tried).await else { break };
                 picked = next;
             }
-            match self.send(&mut picked, request, deadline).await {
+            picked.reason = Reason::Retry;
+            match self.send(&mut picked, request, deadline, trail).await {
                 Ok(response) => return Ok(response),
                 Err(next) => failure = next,
             }
@@ -167,9 +192,10 @@ impl Pool {
         picked: &mut Picked<'a>,
         request: Request,
         deadline: Deadline,
+        trail: &Trail,
     ) -> Result<Bytes, Box<Failure>> {
-        match self.attempt(picked, request, deadline).await {
-            Err(failure) if failure.unseen => Box::pin(self.resend(picked, failure, deadline)).await,
+        match self.attempt(picked, request, deadline, trail).await {
+            Err(failure) if failure.unseen => Box::pin(self.resend(picked, failure, deadline, trail)).await,
             result => result,
         }
     }
@@ -180,6 +206,7 @@ impl Pool {
         picked: &mut Picked<'a>,
         mut failure: Box<Failure>,
         deadline: Deadline,
+        trail: &Trail,
     ) -> Result<Bytes, Box<Failure>> {
         let mut full = Tried::new();
         for _ in 0..MAX_UNSEEN {
@@ -192,7 +219,8 @@ impl Pool {
             if picked.is_among(&full) {
                 break;
             }
-            match self.attempt(picked, request, deadline).await {
+            picked.reason = Reason::Transparent;
+            match self.attempt(picked, request, deadline, trail).await {
                 Err(next) if next.unseen => failure = next,
                 result => return result,
             }
@@ -202,11 +230,7 @@ impl Pool {
 
     /// Whether a request that a service may have seen is sent again. Takes from the budget.
     fn may_retry(&self, failure: &Failure) -> bool {
-        let wanted = self.is_retryable(failure) && self.budget.withdraw(Instant::now());
-        if wanted {
-            Retried { hedge: false }.record();
-        }
-        wanted
+        self.is_retryable(failure) && self.budget.withdraw(Instant::now())
     }
 
     pub(super) fn is_retryable(&self, failure: &Failure) -> bool {
@@ -219,7 +243,14 @@ impl Pool {
     }
 
     /// Sends `request` to the endpoint that was picked, and keeps the books.
-    async fn attempt(&self, picked: &mut Picked<'_>, request: Request, deadline: Deadline) -> Result<Bytes, Box<Failure>> {
+    async fn attempt(
+        &self,
+        picked: &mut Picked<'_>,
+        mut request: Request,
+        deadline: Deadline,
+        trail: &Trail,
+    ) -> Result<Bytes, Box<Failure>> {
+        picked.start(&mut request, trail);
         let result = match &picked.carrier {
             Carrier::Stream(decisions) => match decisions.decide(request, deadline) {
                 Ok(decided) => decided.await,
@@ -232,6 +263,7 @@ impl Pool {
         };
         let (now, latency) = picked.end(result.as_ref().err().map(|failure| &**failure), deadline);
         self.observe(now, latency, &result);
+        trail.end(now, &picked.endpoint.target.name, result.is_ok());
         result
     }
 
@@ -266,6 +298,22 @@ async fn pause(delay: Duration, deadline: Deadline) -> bool {
         tokio::time::sleep(delay).await;
     }
     enough
+}
+
+/// A call by gRFC A66, which counts when it ends: cancelled, unless something else is known by then.
+struct Called<'a> {
+    metrics: &'a BackendMetrics,
+    trail: &'a Trail,
+    start: Instant,
+    span: Option<SpanContext>,
+    code: Code,
+}
+
+impl Drop for Called<'_> {
+    fn drop(&mut self) {
+        let duration = self.trail.ended().saturating_duration_since(self.start);
+        self.metrics.called(self.trail.method(), self.code, duration, self.span);
+    }
 }
 
 /// A decision among those of the worker, until dropped.

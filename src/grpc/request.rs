@@ -8,6 +8,7 @@ use http::{Method, Uri, Version};
 use super::framing;
 use crate::config::BackendConfig;
 use crate::telemetry::TraceContext;
+use crate::telemetry::trace::{Begun, SpanContext};
 
 /// The bytes of a message, with gRPC's prefix before them, so that a call of its own can send them as they are.
 #[derive(Clone, Debug)]
@@ -29,9 +30,19 @@ impl Request {
         Self { framed, trace: None }
     }
 
-    /// The same, in this trace.
-    pub(crate) fn traced(self, trace: TraceContext) -> Self {
-        Self { trace: trace.into_valid().map(Box::new), ..self }
+    /// It is part of this trace.
+    pub(crate) fn set_trace(&mut self, trace: Box<TraceContext>) {
+        self.trace = Some(trace);
+    }
+
+    /// Lets the span of an attempt begin, if the trace is recorded.
+    pub(super) fn begin_attempt(&mut self) -> Option<Begun> {
+        self.trace.as_mut()?.begin_attempt()
+    }
+
+    /// The span that it belongs to, if the trace is recorded.
+    pub(super) fn span(&self) -> Option<SpanContext> {
+        self.trace.as_ref()?.span()
     }
 
     pub(super) fn trace(&self) -> Option<&TraceContext> {

@@ -4,14 +4,23 @@
 //! (a log line, a count) is decided here. Happenings that a peer or a service can cause at any rate are counted always and
 //! logged at most once a second each.
 
+#[cfg_attr(not(feature = "bridge"), allow(dead_code, reason = "the bridge lists them"))]
+pub(crate) mod connections;
 #[cfg_attr(not(feature = "bridge"), allow(dead_code, reason = "the bridge reports the counts"))]
 mod count;
+#[cfg(feature = "bridge")]
+pub(crate) mod decision_log;
 pub(crate) mod event;
 #[cfg(feature = "bridge")]
 mod log;
+#[cfg_attr(not(feature = "bridge"), allow(dead_code, reason = "the bridge reads them"))]
+pub(crate) mod metrics;
 #[cfg(feature = "bridge")]
-mod propagation;
+pub(crate) mod queue;
+#[cfg(feature = "bridge")]
+pub(crate) mod records;
 mod throttle;
+pub(crate) mod trace;
 
 use count::Count;
 #[cfg(feature = "bridge")]
@@ -19,4 +28,4 @@ pub(crate) use count::Totals;
 #[cfg(feature = "bridge")]
 pub(crate) use log::{flush, init, set_level};
 #[cfg(feature = "bridge")]
-pub(crate) use propagation::TraceContext;
+pub(crate) use trace::TraceContext;

@@ -30,6 +30,8 @@ pub(super) struct Files {
     system: Option<Roots>,
     problems: Vec<Problem>,
     warnings: Vec<Warning>,
+    /// By place, when what is shown to peers ends.
+    pub(super) expiries: Vec<(String, SystemTime)>,
 }
 
 impl Files {
@@ -53,6 +55,8 @@ impl Files {
         for certificate in chain.iter().flatten() {
             self.check_dates(certificate, &identity.certificate, &at);
         }
+        let ends = chain.iter().flatten().filter_map(not_after).min();
+        self.expiries.extend(ends.map(|end| (at.to_string(), end)));
         Some(Pair { chain: chain?, key: key? })
     }
 
@@ -174,6 +178,20 @@ fn out_of_date(certificate: &CertificateDer<'_>) -> Option<String> {
         webpki::Error::CertExpired { not_after, .. } => Some(format!("a certificate in it expired on {}", date(not_after))),
         webpki::Error::CertNotValidYet { not_before, .. } => {
             Some(format!("a certificate in it is valid from {}", date(not_before)))
+        }
+        _ => None,
+    }
+}
+
+/// When a certificate ends: who judges it says so when it is asked about a time long after.
+fn not_after(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+    const LONG_AFTER: Duration = Duration::from_secs(1 << 40);
+    let parsed = EndEntityCert::try_from(certificate).ok()?;
+    let algorithms = PROVIDER.signature_verification_algorithms.all;
+    let then = UnixTime::since_unix_epoch(LONG_AFTER);
+    match parsed.verify_for_usage(algorithms, &[], &[], then, KeyUsage::server_auth(), None, None).err()? {
+        webpki::Error::CertExpired { not_after, .. } => {
+            SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(not_after.as_secs()))
         }
         _ => None,
     }

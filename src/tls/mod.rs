@@ -12,6 +12,7 @@ mod verify;
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
+use std::time::SystemTime;
 
 use tokio::sync::watch;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
@@ -32,6 +33,8 @@ pub(crate) struct Material {
     pub(crate) backends: Vec<Option<Arc<ClientConfig>>>,
     /// What works, but hardly for long, such as a certificate that has expired.
     pub(crate) warnings: Vec<Warning>,
+    /// When the certificates that we show end, by their place in the configuration: of each file the first to do so.
+    pub(crate) expiries: Vec<(String, SystemTime)>,
 }
 
 impl Material {
@@ -51,12 +54,14 @@ impl Material {
             backend.tls.as_ref().map(|tls| client(tls, &path, &mut files))
         });
         let backends: Vec<_> = backends.collect();
+        let expiries = std::mem::take(&mut files.expiries);
         let warnings = files.finish()?;
         // Without problems everything was made.
         Ok(Self {
             listeners: listeners.into_iter().map(Option::flatten).collect(),
             backends: backends.into_iter().map(Option::flatten).collect(),
             warnings,
+            expiries,
         })
     }
 }
@@ -145,6 +150,19 @@ fn client(tls: &BackendTls, path: &Path, files: &mut Files) -> Option<Arc<Client
     };
     config.alpn_protocols = vec![H2.to_vec()];
     Some(Arc::new(config))
+}
+
+/// What a client uses that is no backend's, from files that the configuration does not name; they are read now. Without ALPN.
+///
+/// # Errors
+/// All that is wrong with the files, by the last key of their place in `tls`.
+pub(crate) fn stranger(tls: &BackendTls) -> Result<ClientConfig, Vec<Problem>> {
+    let mut files = Files::default();
+    let config = client(tls, &Path::root(), &mut files);
+    files.finish()?;
+    let mut config = Arc::unwrap_or_clone(config.ok_or_else(Vec::new)?);
+    config.alpn_protocols.clear();
+    Ok(config)
 }
 
 /// HTTP/2, as ALPN has it.

@@ -15,7 +15,7 @@ use crate::agent::{Agent, AgentBuilder, BuildError, Process, Processor, Readines
 use crate::bridge::{Bridge, Decide, status_actions};
 use crate::config::{Cause, ListenerConfig};
 use crate::deadline::Deadline;
-use crate::grpc::{Backend, CallError, Engine, Pool, Request};
+use crate::grpc::{Backend, CallError, Engine, Pool, Request, Trail};
 
 /// How long a reload waits for the first connections to new backends. With the default connect timeout of 1 s they are there, or known
 /// not to be, by then; decisions that come before wait for them by themselves.
@@ -135,7 +135,7 @@ struct Loan {
 impl Lender {
     fn start(backend: &Arc<Backend>, speaks: bool) -> Self {
         let (sender, over) = mpsc::channel(1);
-        let loan = Loan { pool: Arc::new(backend.pool(speaks)), _lent: sender };
+        let loan = Loan { pool: backend.pool(speaks), _lent: sender };
         Self { backend: Arc::clone(backend), loan, over: Arc::new(tokio::sync::Mutex::new(over)) }
     }
 
@@ -168,8 +168,9 @@ impl Decide for Backends {
         engine: &Self::Engine,
         request: Request,
         deadline: Deadline,
+        trail: &Trail,
     ) -> Result<Bytes, CallError> {
-        self.0[backend].pool.decide(&engine[backend], request, deadline).await
+        self.0[backend].pool.decide(&engine[backend], request, deadline, trail).await
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// A folder or file of `src/`, and what it may name after `crate::`.
-const ALLOWED: [(&str, &[&str]); 18] = [
+const ALLOWED: [(&str, &[&str]); 20] = [
     ("spop", &[]),
     ("pb", &[]),
     ("deadline", &[]),
@@ -16,26 +16,18 @@ const ALLOWED: [(&str, &[&str]); 18] = [
     // What a service author builds: nothing of the bridge.
     ("service", &["pb", "shutdown"]),
     ("config", &["spop"]),
-    ("telemetry", &["config"]),
+    ("telemetry", &["config", "spop"]),
     ("tls", &["config"]),
-    ("agent", &["spop", "shutdown", "timer", "telemetry::event"]),
-    (
-        "bridge",
-        &[
-            "spop",
-            "pb",
-            "deadline",
-            "config",
-            "protobuf",
-            "telemetry::event",
-            "telemetry::TraceContext",
-            "grpc::CallError",
-            "grpc::Request",
-        ],
-    ),
-    ("grpc", &["pb", "protobuf", "deadline", "timer", "tls", "config", "telemetry::event", "telemetry::TraceContext"]),
+    ("otlp", &["telemetry", "tls", "config"]),
+    ("agent", &["spop", "shutdown", "timer", "telemetry::event", "telemetry::metrics", "telemetry::connections"]),
+    ("bridge", &["spop", "pb", "deadline", "config", "protobuf", "telemetry", "grpc::CallError", "grpc::Request", "grpc::Trail"]),
+    ("grpc", &["pb", "protobuf", "deadline", "timer", "tls", "config", "telemetry"]),
+    ("admin", &["grpc", "telemetry", "config"]),
     // What benchmarks and fuzz targets reach: the translation alone.
-    ("internals", &["bridge::request", "bridge::response", "grpc::item", "grpc::Request", "config::RESERVED_PREFIX", "spop"]),
+    (
+        "internals",
+        &["bridge::request", "bridge::response", "grpc::item", "grpc::Request", "config", "telemetry::TraceContext", "spop"],
+    ),
     ("worker", &["agent", "bridge", "grpc", "tls", "telemetry", "config", "spop", "pb", "deadline", "shutdown"]),
     (
         "app",
@@ -55,7 +47,7 @@ const ALLOWED: [(&str, &[&str]); 18] = [
             "shutdown",
         ],
     ),
-    ("cli", &["app", "control", "agent", "service", "tls", "telemetry", "config", "spop", "pb", "deadline", "shutdown"]),
+    ("cli", &["app", "control", "otlp", "agent", "service", "tls", "telemetry", "config", "spop", "pb", "deadline", "shutdown"]),
     ("control", &["agent", "bridge", "grpc", "tls", "telemetry", "config", "spop", "pb", "deadline", "shutdown"]),
 ];
 

@@ -10,6 +10,7 @@
 
 mod support;
 
+mod admin;
 mod allocations;
 mod cli;
 mod discovery;
@@ -21,6 +22,8 @@ mod grpc_health;
 mod hostile_peers;
 mod layering;
 mod limits;
+mod monitoring;
+mod otlp;
 mod readme;
 mod real_haproxy;
 mod reload;
@@ -31,3 +34,4 @@ mod spop_differential;
 mod stream;
 mod tls;
 mod unix_socket;
+mod why;

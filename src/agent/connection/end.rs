@@ -9,9 +9,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Connection, Stage};
 use crate::agent::ConnectionError;
+use crate::agent::job::{Finished, Job};
 use crate::agent::processor::Process;
 use crate::shutdown::{Drain, Phase};
 use crate::spop::StatusCode;
+use crate::telemetry::event;
+use crate::telemetry::metrics::{FrameKind, Hello};
 
 /// How long we wait for the peer's end after ours: closing at once with its bytes unread would reset the connection, and the
 /// reset can overtake the ACKs before it.
@@ -39,6 +42,9 @@ where
 {
     /// Ends the connection for a fault of the peer's: what is in flight is answered first (d24), then it is told why.
     pub(super) fn refuse(&mut self, fault: ConnectionError) {
+        if self.session.negotiated().is_none() {
+            self.metrics.hello(Hello::Refused);
+        }
         self.finish(fault.status_code(), &fault.to_string());
         self.fault = Some(fault);
     }
@@ -53,11 +59,21 @@ where
         match &self.stage {
             Stage::Finishing { status, message } if self.jobs.is_empty() => {
                 let message = if message.is_empty() { status.sentence() } else { message };
-                self.session.disconnect(*status, message, &mut self.output);
+                let (status, before) = (*status, self.output.len());
+                self.session.disconnect(status, message, &mut self.output);
+                self.metrics.sent(FrameKind::AgentDisconnect, self.output.len() - before);
+                self.said_goodbye(false, status);
                 self.stage = Stage::Flushing;
                 true
             }
             _ => false,
+        }
+    }
+
+    /// The first of the two counts.
+    pub(super) fn said_goodbye(&mut self, by_haproxy: bool, status: StatusCode) {
+        if !std::mem::replace(&mut self.ended, true) {
+            event::Disconnected { metrics: &self.metrics, by_haproxy, status }.record();
         }
     }
 
@@ -84,13 +100,16 @@ where
                 continue;
             }
             self.stop = Box::pin(std::future::pending());
-            let in_flight: Vec<_> = Pin::new(&self.jobs).iter_pin_ref().map(|job| (job.stream_id, job.frame_id)).collect();
+            let ids = |job: Pin<&Job<P::Future>>| (job.stream_id, job.frame_id, job.received_at);
+            let in_flight: Vec<_> = Pin::new(&self.jobs).iter_pin_ref().map(ids).collect();
             self.jobs.clear();
             if matches!(self.stage, Stage::Serving) {
                 self.finish(StatusCode::NORMAL, "draining");
             }
-            for (stream_id, frame_id) in in_flight {
-                self.session.ack(stream_id, frame_id, &self.settings.fallback, &mut self.output);
+            for (stream_id, frame_id, received_at) in in_flight {
+                let finished = Finished { stream_id, frame_id, received_at, result: Ok(self.settings.fallback.clone()) };
+                let acknowledged = self.acknowledge(&finished);
+                self.notify_ended(acknowledged.then(|| received_at.elapsed()));
             }
         }
     }

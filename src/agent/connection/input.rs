@@ -14,6 +14,7 @@ use crate::agent::job::Job;
 use crate::agent::processor::Process;
 use crate::spop::{Event, Frame, StatusCode};
 use crate::telemetry::event;
+use crate::telemetry::metrics::FrameKind;
 
 /// What one read takes at most, in bytes. The buffer is the thread's, so that an idle connection has none.
 pub(super) const READ_SIZE: usize = 64 * 1024;
@@ -57,8 +58,12 @@ where
                 self.rest.begin(cx);
                 return Ok(input);
             }
+            let before = self.input.len();
             match self.decoder.decode(&mut self.input) {
-                Ok(Some(frame)) => self.handle_frame(self.without_waste(frame), now),
+                Ok(Some(frame)) => {
+                    self.metrics.received(frame.metadata.frame_type.into(), before - self.input.len());
+                    self.handle_frame(self.without_waste(frame), now);
+                }
                 Ok(None) => {
                     self.frame_begun = (!self.input.is_empty()).then(|| self.frame_begun.unwrap_or(now));
                     return Ok(match self.poll_read(cx)? {
@@ -109,9 +114,11 @@ where
     fn handle_frame(&mut self, frame: Frame, now: Instant) {
         self.turn.count_frame();
         let ready = self.settings.readiness.answer(self.drain.phase());
+        let before = self.output.len();
         match self.session.handle_frame(now, frame, ready, &mut self.output) {
             Ok(Event::Notify(notify)) => {
                 event::NotifyReceived.record();
+                self.listed.begin();
                 self.active = now;
                 self.turn.count_parts(notify.message_count(), notify.arg_count());
                 self.jobs.push(Job::start(self.processor.service(), notify));
@@ -119,7 +126,10 @@ where
             Ok(Event::Established) => {
                 self.active = now;
                 self.decoder.set_max_frame_size(self.session.decoder_limit());
+                self.metrics.sent(FrameKind::AgentHello, self.output.len() - before);
+                self.listed.established(&self.session.peer().engine_id, self.session.decoder_limit());
                 event::Established {
+                    metrics: &self.metrics,
                     listener: &self.settings.session.listener,
                     peer: &self.session.peer().address,
                     engine_id: &self.session.peer().engine_id,
@@ -129,12 +139,18 @@ where
             }
             Ok(Event::HealthCheck) => {
                 let (listener, peer) = (&*self.settings.session.listener, &*self.session.peer().address);
-                event::HealthChecked { listener, peer, ready }.record();
+                event::HealthChecked { metrics: &self.metrics, listener, peer, ready }.record();
+                let answer = if ready { FrameKind::AgentHello } else { FrameKind::AgentDisconnect };
+                self.metrics.sent(answer, self.output.len() - before);
+                self.ended = true;
                 self.stage = Stage::Flushing;
             }
             Ok(Event::Aborted { stream_id, frame_id }) => self.cancel(stream_id, frame_id),
             // d23: the ACKs first, then our own DISCONNECT, then close.
-            Ok(Event::Disconnected(_)) => self.finish(StatusCode::NORMAL, ""),
+            Ok(Event::Disconnected(disconnect)) => {
+                self.said_goodbye(true, disconnect.status);
+                self.finish(StatusCode::NORMAL, "");
+            }
             Ok(Event::Ignored) => {}
             Err(error) => self.refuse(error.into()),
         }

@@ -36,7 +36,9 @@ use super::processor::{Current, Process};
 use super::{ConnectionError, Settings};
 use crate::shutdown::{Drain, Phase};
 use crate::spop::{Decoder, Session, StatusCode};
+use crate::telemetry::connections::Listed;
 use crate::telemetry::event;
+use crate::telemetry::metrics::ListenerMetrics;
 use crate::timer::Timer;
 
 enum Stage {
@@ -55,6 +57,8 @@ enum Stage {
 pub(super) struct Connection<S, P: Process> {
     stream: S,
     settings: Arc<Settings>,
+    metrics: Arc<ListenerMetrics>,
+    listed: Listed,
     session: Session,
     decoder: Decoder,
     processor: Current<P>,
@@ -71,6 +75,8 @@ pub(super) struct Connection<S, P: Process> {
     stop: StopSignal,
     /// The connection is to end, with its last ACK or at a quiet moment.
     leaving: bool,
+    /// Somebody said good-bye, or it was a health check.
+    ended: bool,
     timer: Timer,
     accepted: Instant,
     /// The last NOTIFY, ACK or HELLO.
@@ -88,12 +94,21 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     P: Process,
 {
-    pub(super) fn new(stream: S, peer: &str, settings: &Arc<Settings>, processor: Current<P>, drain: Drain) -> Self {
+    pub(super) fn new(
+        stream: S,
+        peer: &str,
+        settings: Arc<Settings>,
+        metrics: Arc<ListenerMetrics>,
+        processor: Current<P>,
+        drain: Drain,
+    ) -> Self {
         let now = Instant::now();
         let session = Session::new(Arc::clone(&settings.session), Arc::from(peer));
         Self {
             stream,
-            settings: Arc::clone(settings),
+            listed: Listed::new(&settings.session.listener, &session.peer().address, &metrics),
+            settings,
+            metrics,
             decoder: Decoder::new(session.decoder_limit()),
             session,
             processor,
@@ -107,6 +122,7 @@ where
             fault: None,
             stop: stop_signal(&drain, Phase::Draining),
             leaving: false,
+            ended: false,
             drain,
             timer: Timer::new(now),
             accepted: now,
@@ -126,11 +142,14 @@ where
         self.tell_refused().await;
         // How the socket ended is no fault: HAProxy resets connections that it no longer needs (d22).
         let fault = self.fault.as_ref().filter(|fault| !matches!(fault, ConnectionError::Io(_)));
+        let status = fault.map_or(StatusCode::NORMAL, ConnectionError::status_code);
         event::ConnectionClosed {
+            metrics: &self.metrics,
             listener: &self.settings.session.listener,
             peer: &self.session.peer().address,
             fault: fault.map(|fault| fault as _),
             abandoned: self.jobs.len(),
+            silent: (!self.ended && self.session.negotiated().is_some()).then_some(status),
         }
         .record();
     }
@@ -140,8 +159,8 @@ where
     async fn tell_refused(&mut self) {
         let Some(ConnectionError::Tls(error)) = &self.fault else { return };
         let (listener, peer) = (&*self.settings.session.listener, &*self.session.peer().address);
-        event::TlsRefused { listener, peer, error }.record();
-        self.fault = None;
+        event::TlsRefused { metrics: &self.metrics, listener, peer, error }.record();
+        (self.fault, self.ended) = (None, true);
         self.stage = Stage::Flushing;
         let _ = poll_fn(|cx| self.poll_serve(cx)).await;
     }

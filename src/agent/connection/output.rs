@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use futures_util::StreamExt;
@@ -13,6 +13,7 @@ use crate::agent::ConnectionError;
 use crate::agent::job::{Finished, JobError};
 use crate::agent::processor::Process;
 use crate::telemetry::event;
+use crate::telemetry::metrics::FrameKind;
 
 /// What an idle connection keeps of a buffer that was once larger.
 const IDLE_BUFFER: usize = 4 * 1024;
@@ -25,10 +26,14 @@ where
     /// Collects finished decisions; their ACKs leave together.
     pub(super) fn poll_jobs(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let mut progress = false;
+        // The clock is read once for all that are ready together.
+        let mut ready_at = None;
         while self.turn.has_decisions() {
             let Poll::Ready(Some(finished)) = self.jobs.poll_next_unpin(cx) else { return progress };
             self.turn.count_decision();
-            self.acknowledge(&finished);
+            let acknowledged = self.acknowledge(&finished);
+            let ready_at = *ready_at.get_or_insert_with(Instant::now);
+            self.notify_ended(acknowledged.then(|| ready_at.saturating_duration_since(finished.received_at)));
             self.active = now;
             progress = true;
         }
@@ -38,24 +43,36 @@ where
         progress
     }
 
-    fn acknowledge(&mut self, finished: &Finished) {
-        let &Finished { stream_id, frame_id, ref result } = finished;
-        let listener = &*self.settings.session.listener;
+    /// Whether there is an ACK to write.
+    pub(super) fn acknowledge(&mut self, finished: &Finished) -> bool {
+        let &Finished { stream_id, frame_id, ref result, .. } = finished;
+        let Self { settings, metrics, session, output, .. } = self;
+        let listener = &*settings.session.listener;
         let mut actions = match result {
-            Ok(actions) if actions.is_empty() => &self.settings.placeholder,
+            Ok(actions) if actions.is_empty() => &settings.placeholder,
             Ok(actions) => actions,
             Err(JobError::Panicked(panic)) => {
-                event::ProcessorPanicked { listener, panic }.record();
-                &self.settings.fallback
+                event::ProcessorPanicked { metrics, listener, panic }.record();
+                &settings.fallback
             }
-            Err(JobError::Cancelled) => return,
+            Err(JobError::Cancelled) => return false,
         };
         let length = actions.len_bytes();
-        if !self.session.ack_fits(stream_id, frame_id, length) {
-            event::AckTooBig { listener, length, max_frame_size: self.session.decoder_limit() }.record();
-            actions = &self.settings.fallback;
+        if !session.ack_fits(stream_id, frame_id, length) {
+            event::AckTooBig { listener, length, max_frame_size: session.decoder_limit() }.record();
+            actions = &settings.fallback;
         }
-        self.session.ack(stream_id, frame_id, actions, &mut self.output);
+        let before = output.len();
+        let waits = session.ack(stream_id, frame_id, actions, output);
+        if waits {
+            metrics.sent(FrameKind::Ack, output.len() - before);
+        }
+        waits
+    }
+
+    pub(super) fn notify_ended(&self, acknowledged: Option<Duration>) {
+        self.listed.end();
+        event::NotifyEnded { metrics: &self.metrics, acknowledged }.record();
     }
 
     pub(super) fn poll_output(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, ConnectionError> {

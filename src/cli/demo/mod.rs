@@ -51,6 +51,7 @@ async fn play(args: &Args) -> Result<(), Failure> {
         log_format: Some(LogFormat::Text),
         // Nobody has to be warned.
         drain_delay: Some(Duration::ZERO),
+        admin: Some("off".to_owned()),
         ..Overrides::default()
     };
     let endpoint = format!("http://{service}");
@@ -58,7 +59,7 @@ async fn play(args: &Args) -> Result<(), Failure> {
         .map_err(|error| Failure::new(Exit::Config, error))?;
     crate::telemetry::init(&config.log);
     let material = super::run::load_material(&config, "demo")?;
-    let app = App::start(config, material).await.map_err(|error| Failure::new(Exit::Start, error))?;
+    let app = App::start(config, material, "demo").await.map_err(|error| Failure::new(Exit::Start, error))?;
     let bridge = app.addresses().concat();
     say!("decision service  {service}   paths under /admin need the header `x-token: let-me-in`");
     say!("spop-bridge       {bridge}   asks the service for every request");

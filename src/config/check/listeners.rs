@@ -27,7 +27,7 @@ pub(super) fn longest_prefix<'a>(listeners: impl IntoIterator<Item = &'a Listene
 
 fn listener(raw: &raw::Listener, path: &Path, findings: &mut Findings) -> ListenerConfig {
     let bind_text = raw.bind.as_deref().unwrap_or_default();
-    let bind = bind(bind_text, raw.unix.as_ref(), path, findings);
+    let bind = bind(bind_text, raw.unix.as_ref(), "host:port or unix:/path", path, findings);
     let ByteSize(max_frame_size) =
         findings.quantity(&path.key("max_frame_size"), raw.max_frame_size.as_deref(), &limits::MAX_FRAME_SIZE);
     let OrNever(idle_timeout) = findings.quantity(&path.key("idle_timeout"), raw.idle_timeout.as_deref(), &limits::IDLE_TIMEOUT);
@@ -48,7 +48,8 @@ fn listener(raw: &raw::Listener, path: &Path, findings: &mut Findings) -> Listen
     }
 }
 
-fn bind(text: &str, unix: Option<&raw::UnixSocket>, path: &Path, findings: &mut Findings) -> Bind {
+/// The address of what stands at `path`, which has `bind` and perhaps `unix`.
+pub(super) fn bind(text: &str, unix: Option<&raw::UnixSocket>, expected: &str, path: &Path, findings: &mut Findings) -> Bind {
     if let Some(socket) = socket_path(text) {
         let default = raw::UnixSocket::default();
         let unix = unix.unwrap_or(&default);
@@ -56,7 +57,7 @@ fn bind(text: &str, unix: Option<&raw::UnixSocket>, path: &Path, findings: &mut 
         return Bind::Unix { path: socket, mode, user: unix.user.clone(), group: unix.group.clone() };
     }
     if !is_host_port(text) {
-        findings.problems.add(&path.key("bind"), text, "host:port or unix:/path");
+        findings.problems.add(&path.key("bind"), text, expected);
     } else if unix.is_some() {
         findings.problems.add(
             &path.key("unix"),
@@ -96,6 +97,6 @@ fn check_unique(listener: &ListenerConfig, before: &[ListenerConfig], path: &Pat
     }
 }
 
-fn any_port(bind: &Bind) -> bool {
+pub(super) fn any_port(bind: &Bind) -> bool {
     matches!(bind, Bind::Tcp(address) if address.ends_with(":0"))
 }

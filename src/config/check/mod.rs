@@ -18,11 +18,13 @@ use std::sync::LazyLock;
 use std::thread::available_parallelism;
 
 use self::actions::Fallback;
+use super::effective::Effective;
 use super::error::{Problems, Warning};
 use super::limits::{self, Limit, Quantity};
 use super::log::LogConfig;
-use super::model::{Config, DrainConfig};
+use super::model::{AdminConfig, Bind, Config, DecisionLogConfig, DecisionVariables, DrainConfig, ListenerConfig, TraceArgs};
 use super::path::Path;
+use super::pattern::Pattern;
 use super::variable::Variable;
 use super::{raw, suggest};
 
@@ -40,6 +42,8 @@ pub(super) fn check(raw: &raw::Config, findings: &mut Findings) -> Config {
     let backends = backends::check(raw.backends.as_ref(), &root.key("backends"), findings);
     let ack_margin = findings.quantity(&root.key("ack_margin"), raw.ack_margin.as_deref(), &limits::ACK_MARGIN);
     let status_variable = status_variable(raw, listeners::longest_prefix(&listeners), findings);
+    let decision_variables = decision_variables(raw, listeners::longest_prefix(&listeners), findings);
+    let trace_context = trace_context(raw.trace_context.as_ref(), &root.key("trace_context"), findings);
     let fallback = Fallback::new(&status_variable, &listeners);
     let on_failure = fallback.check(raw.on_failure.as_ref(), &listeners, &root.key("on_failure"), findings);
     let context =
@@ -50,9 +54,14 @@ pub(super) fn check(raw: &raw::Config, findings: &mut Findings) -> Config {
         workers: workers(raw.workers),
         on_failure: actions::resolve(&[&on_failure]),
         status_variable,
+        decision_variables,
+        trace_context,
         ack_margin,
         drain,
         log: log(raw.log.as_ref()),
+        decision_log: raw.decision_log.as_ref().map(decision_log),
+        admin: admin(raw.admin.as_ref(), &root.key("admin"), &listeners, findings),
+        effective: Effective::default(),
         listeners,
         backends,
         routes,
@@ -71,6 +80,34 @@ fn status_variable(raw: &raw::Config, prefix_len: usize, findings: &mut Findings
     findings.variable(&Path::root().key("status_variable"), text, prefix_len).unwrap_or_else(Variable::stand_in)
 }
 
+fn decision_variables(raw: &raw::Config, prefix_len: usize, findings: &mut Findings) -> Option<DecisionVariables> {
+    let (text, path) = (raw.decision_variables.as_deref()?, Path::root().key("decision_variables"));
+    // All of them fit if the longest does.
+    let longest = findings.variable(&path, &format!("{text}.latency_us"), prefix_len)?;
+    let (scope, name) = (longest.scope, longest.name.strip_suffix("latency_us").unwrap_or_default());
+    let [cause, latency, attempts, source] =
+        ["cause", "latency_us", "attempts", "source"].map(|part| Variable { scope, name: format!("{name}{part}") });
+    Some(DecisionVariables { cause, latency, attempts, source })
+}
+
+fn trace_context(raw: Option<&raw::TraceContext>, path: &Path, findings: &mut Findings) -> TraceArgs {
+    let Some(raw) = raw else { return TraceArgs::default() };
+    let named = |name: &Option<String>, default: String| name.clone().unwrap_or(default);
+    let TraceArgs { traceparent, tracestate, baggage } = TraceArgs::default();
+    let args = TraceArgs {
+        traceparent: named(&raw.traceparent, traceparent),
+        tracestate: named(&raw.tracestate, tracestate),
+        baggage: named(&raw.baggage, baggage),
+    };
+    let all = [("traceparent", &args.traceparent), ("tracestate", &args.tracestate), ("baggage", &args.baggage)];
+    for (position, (key, name)) in all.iter().enumerate() {
+        if all.iter().take(position).any(|(_, other)| other == name) {
+            findings.problems.add(&path.key(key), name, "an arg of its own for each header");
+        }
+    }
+    args
+}
+
 fn drain(raw: Option<&raw::Drain>, path: &Path, findings: &mut Findings) -> DrainConfig {
     let text = |of: fn(&raw::Drain) -> &Option<String>| raw.and_then(|raw| of(raw).as_deref());
     DrainConfig {
@@ -83,6 +120,37 @@ fn log(raw: Option<&raw::Log>) -> LogConfig {
     let level = raw.and_then(|raw| raw.level).unwrap_or_default();
     let format = raw.and_then(|raw| raw.format).unwrap_or_default();
     LogConfig { level, format }
+}
+
+fn decision_log(raw: &raw::DecisionLog) -> DecisionLogConfig {
+    // The schema has held the numbers against their ranges.
+    let number = |number: Option<usize>, limit: &Limit<usize>| {
+        u32::try_from(number.unwrap_or_else(|| limit.fallback())).unwrap_or(u32::MAX)
+    };
+    let redact = raw.redact.clone().unwrap_or_else(|| DecisionLogConfig::REDACT.map(str::to_owned).to_vec());
+    DecisionLogConfig {
+        failures: raw.failures.unwrap_or(true),
+        one_in: number(raw.one_in, &limits::LOG_ONE_IN),
+        max_per_second: number(raw.max_per_second, &limits::LOG_PER_SECOND),
+        args: raw.args.unwrap_or(true),
+        redact: redact.iter().map(|name| Pattern::new(&name.to_ascii_lowercase())).collect(),
+    }
+}
+
+fn admin(raw: Option<&raw::Admin>, path: &Path, listeners: &[ListenerConfig], findings: &mut Findings) -> AdminConfig {
+    let said = raw.and_then(|raw| raw.bind.as_deref());
+    let text = said.unwrap_or(raw::DEFAULT_ADMIN_BIND);
+    let unix = raw.and_then(|raw| raw.unix.as_ref());
+    let bind = (text != "off").then(|| listeners::bind(text, unix, raw::ADMIN_BIND_TITLE, path, findings));
+    if bind.is_none() && unix.is_some() {
+        findings.problems.add(&path.key("unix"), "settings of a socket file beside off", "them only beside unix:/path");
+    }
+    let same = |bind: &Bind| listeners.iter().position(|listener| listener.bind == *bind && !listeners::any_port(bind));
+    if let Some(index) = bind.as_ref().and_then(same) {
+        let other = Path::root().key("listeners").index(index);
+        findings.problems.add(&path.key("bind"), text, format_args!("an address other than that of {other}"));
+    }
+    AdminConfig { bind, is_default: said.is_none() }
 }
 
 impl Findings {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::{BACKEND, EVERYTHING, read};
 use crate::config::{
-    AdaptiveLimitConfig, BackendTls, Bind, BudgetConfig, Cause, Config, DnsConfig, EndpointConfig, HealthConfig, HedgingConfig,
-    HedgingDelay, Identity, LogFormat, LogLevel, OnFailure, OutlierConfig, Overrides, Protocol, RetryConfig, San, StatusCode,
-    SuccessRateConfig, TlsVersion,
+    AdaptiveLimitConfig, AdminConfig, BackendTls, Bind, BudgetConfig, Cause, Config, DnsConfig, EndpointConfig, HealthConfig,
+    HedgingConfig, HedgingDelay, Identity, LogFormat, LogLevel, OnFailure, OutlierConfig, Overrides, Pattern, Protocol,
+    RetryConfig, San, StatusCode, SuccessRateConfig, TlsVersion,
 };
 use crate::spop::{Action, TypedData};
 
@@ -34,6 +34,18 @@ fn every_key_arrives() {
     assert_eq!(config.status_variable.to_string(), "txn.bridge_state");
     assert_eq!((config.drain.delay, config.drain.grace_period), (Duration::from_secs(7), Duration::from_secs(20)));
     assert_eq!((config.log.level, config.log.format), (LogLevel::Debug, LogFormat::Json));
+    let variables = config.decision_variables.as_ref().unwrap();
+    let variables = [&variables.cause, &variables.latency, &variables.attempts, &variables.source].map(ToString::to_string);
+    assert_eq!(variables, ["cause", "latency_us", "attempts", "source"].map(|part| format!("txn.decision.{part}")));
+    let args = &config.trace_context;
+    assert_eq!([&*args.traceparent, &*args.tracestate, &*args.baggage], ["tp", "ts", "luggage"]);
+    let log = config.decision_log.as_ref().unwrap();
+    assert_eq!((log.failures, log.one_in, log.max_per_second, log.args), (false, 1_000, 10, false));
+    assert_eq!(log.redact.iter().map(Pattern::as_str).collect::<Vec<_>>(), ["cookie", "x-*"]);
+
+    let path = "/run/spop-bridge/admin.sock".into();
+    let admin = Bind::Unix { path, mode: 0o600, user: Some("root".to_owned()), group: Some("monitoring".to_owned()) };
+    assert_eq!(config.admin, AdminConfig { bind: Some(admin), is_default: false });
 
     let [main, local] = config.listeners.as_slice() else { panic!("{:?}", config.listeners) };
     assert_eq!((&*main.name, &main.bind), ("main", &Bind::Tcp("0.0.0.0:9000".to_owned())));
@@ -237,6 +249,7 @@ fn flags_win_over_the_file() {
         log_format: Some(LogFormat::Text),
         drain_delay: Some(Duration::from_secs(1)),
         grace_period: Some(Duration::from_millis(1_500)),
+        admin: None,
     };
     let file = "{workers: 9, listeners: [{name: main, bind: 'a:1', max_connections: 7}, {bind: 'b:1'}], backends: {a: {endpoints: ['http://a:1']}}}";
     let (config, _) = Config::from_yaml_with(file, "test.yaml", &|_| None, &overrides).unwrap();
@@ -279,4 +292,17 @@ fn all_files_are_listed_once() {
     let files: Vec<_> = config.files().iter().map(|file| file.display().to_string()).collect();
     let expected = ["client.pem", "haproxy-ca.crt", "tls.crt", "tls.key", "waf-ca.crt"];
     assert_eq!(files, expected.map(|file| format!("/etc/spop-bridge/{file}")));
+}
+
+#[test]
+fn admin() {
+    let admin = |text: &str| read(&format!("{BACKEND}{text}")).0.admin;
+    let default = Some(Bind::Tcp("127.0.0.1:9902".to_owned()));
+    assert_eq!(admin(""), AdminConfig { bind: default.clone(), is_default: true });
+    assert_eq!(admin("admin: {bind: '127.0.0.1:9902'}"), AdminConfig { bind: default, is_default: false });
+    assert_eq!(admin("admin: {bind: off}"), AdminConfig { bind: None, is_default: false });
+    let overrides = Overrides { admin: Some("a:1".to_owned()), ..Overrides::default() };
+    let text = format!("{BACKEND}admin: {{bind: 'unix:/a', unix: {{mode: '0600'}}}}");
+    let (config, _) = Config::from_yaml_with(&text, "test.yaml", &|_| None, &overrides).unwrap();
+    assert_eq!(config.admin.bind, Some(Bind::Tcp("a:1".to_owned())));
 }

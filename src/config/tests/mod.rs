@@ -1,6 +1,7 @@
 //! The way from text to configuration, end to end.
 
 mod accepted;
+mod effective;
 mod problems;
 mod schema;
 

@@ -25,6 +25,20 @@ fn unknown_keys() {
 }
 
 #[test]
+fn admin() {
+    assert_problems("admin: {bind: on}", &["admin.bind: found on, expected host:port, unix:/path or off"]);
+    assert_problems("admin: {bind: 'unix:a'}", &["admin.bind: found unix:a, expected host:port, unix:/path or off"]);
+    assert_problems(
+        "admin: {bind: off, unix: {mode: '0600'}}",
+        &["admin.unix: found settings of a socket file beside off, expected them only beside unix:/path"],
+    );
+    assert_problems(
+        "listeners: [{bind: '127.0.0.1:9902'}]",
+        &["admin.bind: found 127.0.0.1:9902, expected an address other than that of listeners[0]"],
+    );
+}
+
+#[test]
 fn wrong_types_and_missing_keys() {
     assert_problems("workers: two", &["workers: found the text two, expected 1 to 256"]);
     assert_problems("workers: '2'", &["workers: found the text 2, expected 1 to 256"]);
@@ -202,6 +216,14 @@ fn variables() {
         )],
     );
     assert_problems("status_variable: bridge_status", &[&format!("status_variable: found bridge_status, expected {expected}")]);
+    assert_problems(
+        "decision_variables: decision",
+        &[&format!("decision_variables: found decision.latency_us, expected {expected}")],
+    );
+    assert_problems(
+        "trace_context: {tracestate: traceparent}",
+        &["trace_context.tracestate: found traceparent, expected an arg of its own for each header"],
+    );
     assert_problems(
         "listeners: [{bind: 'a:1', var_prefix: a-b}]",
         &["listeners[0].var_prefix: found a-b, expected letters, digits, _ and ., at most 57 bytes"],

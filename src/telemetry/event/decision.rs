@@ -6,7 +6,9 @@ use tracing::{info, warn};
 
 use crate::config::{Cause, format_duration};
 use crate::telemetry::Count;
+use crate::telemetry::metrics::{BackendMetrics, Method, Reason};
 use crate::telemetry::throttle::Throttle;
+use crate::telemetry::trace::hex;
 
 /// A branch of a NOTIFY got a fallback instead of a decision.
 pub(crate) struct DecisionFailed<'a> {
@@ -14,6 +16,8 @@ pub(crate) struct DecisionFailed<'a> {
     /// The route's name; empty for a message without one.
     pub(crate) route: &'a str,
     pub(crate) backend: &'a str,
+    /// Of the trace that the NOTIFY belongs to, if HAProxy has named one.
+    pub(crate) trace_id: Option<[u8; 16]>,
     /// What went wrong, for people.
     pub(crate) detail: &'a dyn std::fmt::Display,
 }
@@ -34,7 +38,8 @@ impl DecisionFailed<'_> {
         count.increment();
         if let Some(suppressed) = throttle.admit() {
             let Self { route, backend, detail, .. } = *self;
-            warn!(cause = self.cause.as_str(), route, backend, suppressed, detail = %detail, "decision failed, fallback sent");
+            let trace_id = self.trace_id.map(|id| hex(&id));
+            warn!(cause = self.cause.as_str(), route, backend, trace_id, suppressed, detail = %detail, "decision failed, fallback sent");
         }
     }
 }
@@ -65,30 +70,40 @@ impl EndpointDown<'_> {
     }
 }
 
-/// A decision was sent again.
-pub(crate) struct Retried {
-    /// Not because an attempt failed, but because it was slow.
-    pub(crate) hedge: bool,
+/// A decision is sent to an endpoint.
+pub(crate) struct AttemptStarted<'a> {
+    pub(crate) metrics: &'a BackendMetrics,
+    pub(crate) method: Method,
+    pub(crate) reason: Reason,
 }
 
-impl Retried {
+impl AttemptStarted<'_> {
     pub(crate) fn record(&self) {
-        if self.hedge { Count::Hedges } else { Count::Retries }.increment();
+        match self.reason {
+            Reason::Retry => Count::Retries.increment(),
+            Reason::Hedge => Count::Hedges.increment(),
+            Reason::First | Reason::Transparent => {}
+        }
+        self.metrics.started(self.method, self.reason);
     }
 }
 
 /// A worker leaves an endpoint out.
 pub(crate) struct EndpointEjected<'a> {
+    pub(crate) metrics: &'a BackendMetrics,
     pub(crate) backend: &'a str,
     pub(crate) endpoint: &'a str,
-    pub(crate) reason: &'a str,
+    /// It has a worse success rate than others; else it failed too often in a row.
+    pub(crate) by_success_rate: bool,
     pub(crate) time: Duration,
 }
 
 impl EndpointEjected<'_> {
     pub(crate) fn record(&self) {
         Count::Ejections.increment();
-        let Self { backend, endpoint, reason, time } = *self;
+        self.metrics.ejected(self.by_success_rate);
+        let Self { backend, endpoint, time, .. } = *self;
+        let reason = if self.by_success_rate { "success rate" } else { "consecutive failures" };
         warn!(backend, endpoint, reason, time = format_duration(time), "endpoint ejected");
     }
 }

@@ -6,14 +6,19 @@ mod control;
 mod decision;
 #[cfg(feature = "bridge")]
 mod discovery;
+#[cfg(feature = "bridge")]
+pub(super) mod export;
 mod spop;
 
 #[cfg(feature = "bridge")]
 pub(crate) use control::*;
 #[cfg(feature = "bridge")]
 pub(crate) use decision::{
-    DecisionFailed, EndpointBack, EndpointDown, EndpointEjected, EndpointUp, LateAnswer, Retried, StreamRefused, UnknownAnswer,
+    AttemptStarted, DecisionFailed, EndpointBack, EndpointDown, EndpointEjected, EndpointUp, LateAnswer, StreamRefused,
+    UnknownAnswer,
 };
 #[cfg(feature = "bridge")]
 pub(crate) use discovery::*;
+#[cfg(feature = "bridge")]
+pub(crate) use export::{ExportFailed, ExportRecovered, ExportRejected, NotFlushed};
 pub(crate) use spop::*;

@@ -1,14 +1,18 @@
 //! Happenings on the SPOP side.
 
 use std::io;
+use std::time::Duration;
 
 use tracing::{debug, error, warn};
 
+use crate::spop::StatusCode;
 use crate::telemetry::Count;
+use crate::telemetry::metrics::{Hello, ListenerMetrics, Refusal, Side};
 use crate::telemetry::throttle::Throttle;
 
 /// A peer connected.
 pub(crate) struct ConnectionOpened<'a> {
+    pub(crate) metrics: &'a ListenerMetrics,
     pub(crate) listener: &'a str,
     pub(crate) peer: &'a str,
 }
@@ -16,12 +20,14 @@ pub(crate) struct ConnectionOpened<'a> {
 impl ConnectionOpened<'_> {
     pub(crate) fn record(&self) {
         Count::Connections.increment();
+        self.metrics.accepted.increment();
         debug!(listener = self.listener, peer = self.peer, "connection opened");
     }
 }
 
 /// A connection was over the listener's limit.
 pub(crate) struct ConnectionRefused<'a> {
+    pub(crate) metrics: &'a ListenerMetrics,
     pub(crate) listener: &'a str,
     pub(crate) peer: &'a str,
     pub(crate) limit: usize,
@@ -31,6 +37,7 @@ impl ConnectionRefused<'_> {
     pub(crate) fn record(&self) {
         static THROTTLE: Throttle = Throttle::new();
         Count::ConnectionsRefused.increment();
+        self.metrics.refused(Refusal::Limit);
         if let Some(suppressed) = THROTTLE.admit() {
             let (listener, peer, limit) = (self.listener, self.peer, self.limit);
             warn!(listener, peer, limit, suppressed, "connection refused: max_connections reached");
@@ -40,6 +47,7 @@ impl ConnectionRefused<'_> {
 
 /// No file descriptor was left for a connection.
 pub(crate) struct ConnectionTurnedAway<'a> {
+    pub(crate) metrics: &'a ListenerMetrics,
     pub(crate) listener: &'a str,
     pub(crate) peer: &'a str,
     pub(crate) error: &'a io::Error,
@@ -49,8 +57,9 @@ impl ConnectionTurnedAway<'_> {
     pub(crate) fn record(&self) {
         static THROTTLE: Throttle = Throttle::new();
         Count::ConnectionsTurnedAway.increment();
+        self.metrics.refused(Refusal::Descriptors);
         if let Some(suppressed) = THROTTLE.admit() {
-            let Self { listener, peer, error } = self;
+            let Self { listener, peer, error, .. } = self;
             let advice = "raise this process's limit of open files (systemd: LimitNOFILE=, containers: --ulimit nofile=, shell: ulimit -n) \
                           or lower max_connections";
             error!(listener, peer, %error, suppressed, advice, "connection refused: no file descriptors left");
@@ -75,6 +84,7 @@ impl AcceptFailed<'_> {
 
 /// HELLO was negotiated.
 pub(crate) struct Established<'a> {
+    pub(crate) metrics: &'a ListenerMetrics,
     pub(crate) listener: &'a str,
     pub(crate) peer: &'a str,
     pub(crate) engine_id: &'a [u8],
@@ -83,6 +93,7 @@ pub(crate) struct Established<'a> {
 
 impl Established<'_> {
     pub(crate) fn record(&self) {
+        self.metrics.hello(Hello::Established);
         let engine_id = String::from_utf8_lossy(self.engine_id.get(..64).unwrap_or(self.engine_id));
         debug!(listener = self.listener, peer = self.peer, %engine_id, max_frame_size = self.max_frame_size, "engine connected");
     }
@@ -90,6 +101,7 @@ impl Established<'_> {
 
 /// A health check was answered.
 pub(crate) struct HealthChecked<'a> {
+    pub(crate) metrics: &'a ListenerMetrics,
     pub(crate) listener: &'a str,
     pub(crate) peer: &'a str,
     pub(crate) ready: bool,
@@ -98,24 +110,32 @@ pub(crate) struct HealthChecked<'a> {
 impl HealthChecked<'_> {
     pub(crate) fn record(&self) {
         Count::HealthChecks.increment();
+        self.metrics.hello(if self.ready { Hello::HealthCheck } else { Hello::NotReady });
         debug!(listener = self.listener, peer = self.peer, ready = self.ready, "health check");
     }
 }
 
 /// A connection is over, as it should be or not.
 pub(crate) struct ConnectionClosed<'a> {
+    pub(crate) metrics: &'a ListenerMetrics,
     pub(crate) listener: &'a str,
     pub(crate) peer: &'a str,
     /// What the peer did wrong, with the status code that it was told; `None` for an end without fault (d22: EOF and reset are).
     pub(crate) fault: Option<&'a (dyn std::error::Error + 'a)>,
     /// NOTIFYs that nobody waits for any more.
     pub(crate) abandoned: usize,
+    /// Nobody said good-bye after HELLO: with the code that fits the fault.
+    pub(crate) silent: Option<StatusCode>,
 }
 
 impl ConnectionClosed<'_> {
     pub(crate) fn record(&self) {
         static THROTTLE: Throttle = Throttle::new();
         let Self { listener, peer, abandoned, .. } = *self;
+        self.metrics.abandoned.add(abandoned as u64);
+        if let Some(status) = self.silent {
+            self.metrics.disconnected(Side::None, status);
+        }
         match self.fault {
             None => debug!(listener, peer, abandoned, "connection closed"),
             Some(fault) => {
@@ -131,6 +151,7 @@ impl ConnectionClosed<'_> {
 /// A peer could not be let in by TLS.
 #[cfg(feature = "tls")]
 pub(crate) struct TlsRefused<'a> {
+    pub(crate) metrics: &'a ListenerMetrics,
     pub(crate) listener: &'a str,
     pub(crate) peer: &'a str,
     pub(crate) error: &'a dyn std::fmt::Display,
@@ -141,8 +162,9 @@ impl TlsRefused<'_> {
     pub(crate) fn record(&self) {
         static THROTTLE: Throttle = Throttle::new();
         Count::TlsRefused.increment();
+        self.metrics.refused(Refusal::Tls);
         if let Some(suppressed) = THROTTLE.admit() {
-            let Self { listener, peer, error } = *self;
+            let Self { listener, peer, error, .. } = *self;
             warn!(listener, peer, suppressed, error = %error, "TLS handshake failed");
         }
     }
@@ -157,8 +179,39 @@ impl NotifyReceived {
     }
 }
 
+/// A NOTIFY got its ACK, or HAProxy has aborted it.
+pub(crate) struct NotifyEnded<'a> {
+    pub(crate) metrics: &'a ListenerMetrics,
+    /// From its arrival to its ACK; `None`: it got none.
+    pub(crate) acknowledged: Option<Duration>,
+}
+
+impl NotifyEnded<'_> {
+    pub(crate) fn record(&self) {
+        match self.acknowledged {
+            Some(duration) => self.metrics.duration.observe(duration, None),
+            None => self.metrics.abandoned.increment(),
+        }
+    }
+}
+
+/// A DISCONNECT was sent or received, the first of its connection.
+pub(crate) struct Disconnected<'a> {
+    pub(crate) metrics: &'a ListenerMetrics,
+    pub(crate) by_haproxy: bool,
+    pub(crate) status: StatusCode,
+}
+
+impl Disconnected<'_> {
+    pub(crate) fn record(&self) {
+        let side = if self.by_haproxy { Side::Haproxy } else { Side::Agent };
+        self.metrics.disconnected(side, self.status);
+    }
+}
+
 /// A processor panicked; its NOTIFY got the fallback ACK.
 pub(crate) struct ProcessorPanicked<'a> {
+    pub(crate) metrics: &'a ListenerMetrics,
     pub(crate) listener: &'a str,
     pub(crate) panic: &'a str,
 }
@@ -166,6 +219,7 @@ pub(crate) struct ProcessorPanicked<'a> {
 impl ProcessorPanicked<'_> {
     pub(crate) fn record(&self) {
         Count::Panics.increment();
+        self.metrics.panics.increment();
         error!(listener = self.listener, panic = self.panic, "processor panicked, the NOTIFY got the fallback");
     }
 }

@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod notify;
 mod run;
+mod status;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -14,6 +15,7 @@ use crate::support::bridge::command;
 /// Exit codes, as `--help` lists them.
 mod code {
     pub(super) const SUCCESS: i32 = 0;
+    pub(super) const FAILED: i32 = 1;
     pub(super) const USAGE: i32 = 2;
     pub(super) const CONFIG: i32 = 3;
     pub(super) const START: i32 = 4;
@@ -43,19 +45,19 @@ fn file(directory: &Path, text: &str) -> PathBuf {
 fn help_and_version_are_no_errors() {
     let (exit, out, _) = spop_bridge(&["--help"]);
     assert_eq!(exit, code::SUCCESS);
-    for word in ["run", "check", "schema", "demo", "notify", "bench", "Exit codes"] {
+    for word in ["run", "check", "schema", "demo", "notify", "status", "bench", "Exit codes"] {
         assert!(out.contains(word), "{word} in {out}");
     }
     let (exit, out, _) = spop_bridge(&["--version"]);
     assert_eq!((exit, out.trim()), (code::SUCCESS, &format!("spop-bridge {}", env!("CARGO_PKG_VERSION"))[..]));
-    for command in ["run", "check", "schema", "demo", "notify", "bench"] {
+    for command in ["run", "check", "schema", "demo", "notify", "status", "bench"] {
         assert_eq!(spop_bridge(&[command, "--help"]).0, code::SUCCESS, "{command}");
     }
 }
 
 #[test]
 fn wrong_use() {
-    let uses: [&[&str]; 13] = [
+    let uses: [&[&str]; 16] = [
         &[],
         &["fly"],
         &["run"],
@@ -64,6 +66,9 @@ fn wrong_use() {
         &["check"],
         &["notify", "--agent", "127.0.0.1:1"],
         &["notify", "--agent", "127.0.0.1:1", "--message", "m", "--arg", "ip=ipv4:300.0.0.1"],
+        &["status", "--admin", "off"],
+        &["status", "--watch=1"],
+        &["status", "--watch=1ms"],
         &["bench"],
         &["bench", "--agent", "127.0.0.1:1", "--arg", "path"],
         &["bench", "--agent", "127.0.0.1:1", "--expect", "allow=bool:true"],

@@ -29,8 +29,10 @@ fn by_environment() {
         .env("SPOP_BRIDGE_BACKEND", service.uri())
         .env("SPOP_BRIDGE_TIMEOUT", "3s")
         .env("SPOP_BRIDGE_LOG_FORMAT", "json")
+        .env("SPOP_BRIDGE_ADMIN", "127.0.0.1:0")
         .env("SPOP_BRIDGE_WORKERS", "1");
     let bridge = start(&mut command, &["run"], 1);
+    assert!(matches!(bridge.admin(), Address::Tcp(_)));
     let ack = crate::support::engine::Engine::open(bridge.listener("127.0.0.1:0")).ask(1, "m", &[]);
     assert_eq!(ack.value("txn.allow"), Some(&Data::Bool(true)));
 }

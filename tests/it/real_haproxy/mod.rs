@@ -14,6 +14,7 @@ mod services;
 mod stream;
 mod tls;
 mod values;
+mod why;
 
 use std::path::Path;
 

@@ -81,7 +81,9 @@ fn flags_stay_over_the_file() {
     let service = Service::allowing();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("bridge.yaml");
-    let text = |more: &str| config(&service, more) + "listeners: [{ name: main, bind: \"127.0.0.1:0\" }]\n";
+    let text = |more: &str| {
+        config(&service, more) + "listeners: [{ name: main, bind: \"127.0.0.1:0\" }]\nadmin: { bind: \"127.0.0.1:0\" }\n"
+    };
     std::fs::write(&file, text("")).unwrap();
     let mut command = crate::support::bridge::command();
     command.env("SPOP_BRIDGE_WORKERS", "1").args(["run", "--log-format", "json", "--drain-delay", "0s", "--config"]).arg(&file);

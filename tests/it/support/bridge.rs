@@ -26,14 +26,23 @@ pub(crate) struct Bridge {
 impl Bridge {
     /// Runs with this YAML, in which `$DIR` is a directory of the bridge's own, and waits until it listens everywhere.
     ///
-    /// Without `listeners` in it there is one, `main`, on a port of the system's choice. With `log` left out, JSON at info.
+    /// Without `listeners` in it there is one, `main`, on a port of the system's choice, and so is the admin port without `admin`. With
+    /// `log` left out, JSON at info.
     pub(crate) fn start(config: &str) -> Bridge {
+        Bridge::start_with(config, &[])
+    }
+
+    /// With these environment variables.
+    pub(crate) fn start_with(config: &str, variables: &[(&str, &str)]) -> Bridge {
         let directory = tempfile::tempdir().unwrap();
         let config = completed(config, directory.path());
         let file = directory.path().join("bridge.yaml");
         std::fs::write(&file, &config).unwrap();
-        let listeners = config.matches("bind:").count();
-        Bridge::start_command(command().arg("run").arg("--config").arg(&file), listeners, directory)
+        // One of them is the admin port's.
+        let listeners = config.matches("bind:").count() - 1;
+        let mut command = command();
+        command.envs(variables.iter().copied());
+        Bridge::start_command(command.arg("run").arg("--config").arg(&file), listeners, directory)
     }
 
     /// One listener in front of one backend, with a route for every message.
@@ -64,6 +73,16 @@ impl Bridge {
 
     pub(crate) fn listener(&self, name: &str) -> &Address {
         self.addresses.get(name).unwrap_or_else(|| panic!("no listener {name} in {:?}", self.addresses))
+    }
+
+    /// Where its admin port is, as of its last change.
+    pub(crate) fn admin(&self) -> Address {
+        let address = self.process.output.wait_for(PATIENCE, |lines| {
+            let mut events = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let last = events.rfind(|event| event["message"] == "admin listening")?;
+            Some(Address::parse(last["address"].as_str()?))
+        });
+        address.unwrap_or_else(|| panic!("no admin port:\n{}", self.process.output.all().join("\n")))
     }
 
     /// A scripted HAProxy that is through HELLO.
@@ -180,6 +199,9 @@ fn completed(config: &str, directory: &Path) -> String {
     if !config.contains("drain:") {
         config.push_str("\ndrain: { delay: 0s }\n");
     }
+    if !config.contains("admin:") {
+        config.push_str("\nadmin: { bind: \"127.0.0.1:0\" }\n");
+    }
     if !config.contains("\nlog:") {
         config.push_str("\nlog: { level: info, format: json }\n");
     }
@@ -189,7 +211,7 @@ fn completed(config: &str, directory: &Path) -> String {
 /// The binary under test, with nothing of the caller's environment that configures it.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(binary());
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SPOP_BRIDGE_")) {
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SPOP_BRIDGE_") || name.starts_with("OTEL_")) {
         command.env_remove(name);
     }
     command

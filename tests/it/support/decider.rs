@@ -58,7 +58,10 @@ impl DecisionService for Decider {
 
     async fn decide(&self, request: Request<DecideRequest>) -> Result<Response<DecideResponse>, Status> {
         let metadata = as_text(request.metadata());
-        let actions = self.player.play(Call { request: request.into_inner(), metadata, remaining: None }).await?;
+        let actions = self
+            .player
+            .play(Call { request: request.into_inner(), metadata, remaining: None, traced: Default::default() })
+            .await?;
         Ok(Response::new(DecideResponse { actions }))
     }
 
@@ -161,14 +164,15 @@ impl Stream {
     }
 
     fn begin(&mut self, decision: Decision) {
-        let Decision { id, remaining_us, request, .. } = decision;
+        let Decision { id, remaining_us, request, traceparent, tracestate, baggage } = decision;
         let newest = std::mem::replace(&mut self.newest, id);
         if id <= newest || remaining_us == 0 || request.is_none() {
             let has_request = request.is_some();
             self.player.record.fault(format!("decision {id} after {newest}, {remaining_us} us left, request: {has_request}"));
         }
         let remaining = Some(Duration::from_micros(remaining_us));
-        let call = Call { request: request.unwrap_or_default(), metadata: Arc::clone(&self.metadata), remaining };
+        let (request, metadata) = (request.unwrap_or_default(), Arc::clone(&self.metadata));
+        let call = Call { request, metadata, remaining, traced: [traceparent, tracestate, baggage] };
         let (player, answers) = (self.player.clone(), self.answers.clone());
         let task = self.tasks.spawn(async move {
             let result = match player.play(call).await {

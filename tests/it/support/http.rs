@@ -55,6 +55,11 @@ impl Request {
         self
     }
 
+    pub(crate) fn body(mut self, body: &[u8]) -> Request {
+        self.body = body.to_vec();
+        self
+    }
+
     /// On a connection of its own. The error is what went wrong below HTTP.
     pub(crate) fn try_send(self, address: SocketAddr) -> std::io::Result<Reply> {
         Client::connect(address)?.send(self.header("connection", b"close"))

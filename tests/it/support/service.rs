@@ -56,11 +56,22 @@ pub(crate) struct Call {
     pub(crate) metadata: Arc<HashMap<String, String>>,
     /// The time that a decision on a stream carries; a unary call has it in its metadata.
     pub(crate) remaining: Option<Duration>,
+    /// The trace that a decision on a stream carries: traceparent, tracestate and baggage.
+    pub(crate) traced: [String; 3],
 }
 
 impl Call {
     pub(crate) fn is_streamed(&self) -> bool {
         self.remaining.is_some()
+    }
+
+    /// One of the headers of its trace.
+    pub(crate) fn trace(&self, header: &str) -> Option<String> {
+        if !self.is_streamed() {
+            return self.metadata.get(header).cloned();
+        }
+        let position = ["traceparent", "tracestate", "baggage"].iter().position(|known| *known == header)?;
+        Some(self.traced[position].clone()).filter(|value| !value.is_empty())
     }
 
     /// What was left until the deadline when the call was sent.

@@ -1,0 +1,230 @@
+//! Counters and histograms that cost nothing to share: a cell for each thread, summed when somebody asks.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::available_parallelism;
+use std::time::{Duration, SystemTime};
+
+use super::families::BOUNDS;
+use crate::telemetry::trace::SpanContext;
+
+/// A cell of its own cache line, so that neighbours do not disturb each other.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Cells<T>(T);
+
+thread_local! {
+    static SHARD: Cell<usize> = Cell::new(next_shard());
+}
+
+/// Threads take shards in turn: there are as many cells as that of everything. Two that share one stay correct and become a little slower.
+fn next_shard() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed) % shards()
+}
+
+/// As many as threads that measure at any rate: the workers.
+fn shards() -> usize {
+    static SHARDS: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    *SHARDS.get_or_init(|| available_parallelism().map_or(1, std::num::NonZeroUsize::get).min(64))
+}
+
+fn mine<T>(cells: &[Cells<T>]) -> Option<&T> {
+    cells.get(SHARD.with(Cell::get)).map(|cells| &cells.0)
+}
+
+fn cells<T>(make: impl Fn() -> T) -> Arc<[Cells<T>]> {
+    (0..shards()).map(|_| Cells(make())).collect()
+}
+
+/// What only grows.
+#[derive(Clone, Debug)]
+pub(crate) struct Counter(Arc<[Cells<AtomicU64>]>);
+
+impl Counter {
+    pub(super) fn new() -> Self {
+        Self(cells(AtomicU64::default))
+    }
+
+    pub(crate) fn increment(&self) {
+        self.add(1);
+    }
+
+    pub(crate) fn add(&self, count: u64) {
+        if let Some(cell) = mine(&self.0) {
+            cell.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether nobody else has it.
+    pub(super) fn is_unused(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
+    pub(crate) fn value(&self) -> u64 {
+        self.0.iter().fold(0, |sum, cell| sum.wrapping_add(cell.0.load(Ordering::Relaxed)))
+    }
+}
+
+/// What grows and shrinks, perhaps on different threads.
+#[derive(Clone, Debug)]
+pub(crate) struct UpDown(Arc<[Cells<AtomicI64>]>);
+
+impl UpDown {
+    pub(super) fn new() -> Self {
+        Self(cells(AtomicI64::default))
+    }
+
+    pub(crate) fn add(&self, difference: i64) {
+        if let Some(cell) = mine(&self.0) {
+            cell.fetch_add(difference, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether nobody else has it.
+    pub(super) fn is_unused(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
+    pub(crate) fn value(&self) -> i64 {
+        self.0.iter().fold(0, |sum, cell| sum.wrapping_add(cell.0.load(Ordering::Relaxed)))
+    }
+}
+
+/// Times, in buckets.
+#[derive(Clone, Debug)]
+pub(crate) struct Histogram {
+    cells: Arc<[Cells<Buckets>]>,
+    /// Of each bucket, the last measurement that belongs to a sampled trace.
+    exemplars: Arc<Mutex<[Option<Measured>; BUCKETS]>>,
+}
+
+/// The buckets with a bound, and the one above.
+const BUCKETS: usize = BOUNDS.len() + 1;
+
+#[derive(Debug, Default)]
+struct Buckets {
+    counts: [AtomicU64; BUCKETS],
+    /// Nanoseconds.
+    sum: AtomicU64,
+}
+
+/// A measurement that a trace tells more about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Measured {
+    pub(crate) span: SpanContext,
+    pub(crate) value: Duration,
+    pub(crate) at: SystemTime,
+}
+
+/// What a histogram holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Distribution {
+    /// For each bucket of [`BOUNDS`] and the one above: what is in that bucket alone.
+    pub(crate) counts: [u64; BUCKETS],
+    pub(crate) sum: Duration,
+    pub(crate) exemplars: [Option<Measured>; BUCKETS],
+}
+
+impl Histogram {
+    pub(super) fn new() -> Self {
+        Self { cells: cells(Buckets::default), exemplars: Arc::new(Mutex::new([None; BUCKETS])) }
+    }
+
+    /// `span` is that of the measurement, if it is sampled.
+    pub(crate) fn observe(&self, value: Duration, span: Option<SpanContext>) {
+        let nanos = u64::try_from(value.as_nanos()).unwrap_or(u64::MAX);
+        let bucket = BOUNDS.partition_point(|bound| *bound < nanos);
+        let Some(buckets) = mine(&self.cells) else { return };
+        if let Some(count) = buckets.counts.get(bucket) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        buckets.sum.fetch_add(nanos, Ordering::Relaxed);
+        if let Some(span) = span {
+            // One of many is as good as another: nobody waits for it.
+            if let Ok(mut exemplars) = self.exemplars.try_lock()
+                && let Some(exemplar) = exemplars.get_mut(bucket)
+            {
+                *exemplar = Some(Measured { span, value, at: SystemTime::now() });
+            }
+        }
+    }
+
+    /// Whether nobody else has it.
+    pub(super) fn is_unused(&self) -> bool {
+        Arc::strong_count(&self.cells) == 1
+    }
+
+    pub(crate) fn value(&self) -> Distribution {
+        let mut counts = [0_u64; BUCKETS];
+        let mut sum = 0_u64;
+        for Cells(buckets) in self.cells.iter() {
+            for (total, count) in counts.iter_mut().zip(&buckets.counts) {
+                *total = total.wrapping_add(count.load(Ordering::Relaxed));
+            }
+            sum = sum.wrapping_add(buckets.sum.load(Ordering::Relaxed));
+        }
+        let exemplars = *self.exemplars.lock().unwrap_or_else(PoisonError::into_inner);
+        Distribution { counts, sum: Duration::from_nanos(sum), exemplars }
+    }
+}
+
+impl Distribution {
+    /// How many measurements there are.
+    pub(crate) fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_of_all_threads_are_summed() {
+        let (counter, up_down, histogram) = (Counter::new(), UpDown::new(), Histogram::new());
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for n in 0..1_000 {
+                        counter.add(2);
+                        up_down.add(if n % 4 == 0 { -1 } else { 1 });
+                        histogram.observe(Duration::from_millis(n), None);
+                    }
+                });
+            }
+        });
+        assert_eq!((counter.value(), up_down.value()), (16_000, 4_000));
+        let value = histogram.value();
+        assert_eq!((value.count(), value.sum), (8_000, Duration::from_millis(8 * 499_500)));
+        assert!(value.exemplars.iter().all(Option::is_none));
+    }
+
+    /// A bound belongs to its bucket, as Prometheus (`le`) and OpenTelemetry have it.
+    #[test]
+    fn bounds_are_inclusive() {
+        let histogram = Histogram::new();
+        let bucket = |nanos: u64| {
+            let before = histogram.value().counts;
+            histogram.observe(Duration::from_nanos(nanos), None);
+            histogram.value().counts.iter().zip(before).position(|(now, before)| *now > before).unwrap()
+        };
+        assert_eq!([bucket(0), bucket(50_000), bucket(50_001), bucket(100_000)], [0, 0, 1, 1]);
+        assert_eq!([bucket(60_000_000_000), bucket(60_000_000_001)], [BUCKETS - 2, BUCKETS - 1]);
+        assert!(BOUNDS.is_sorted());
+    }
+
+    #[test]
+    fn the_last_trace_of_a_bucket_is_its_exemplar() {
+        let histogram = Histogram::new();
+        let span = |n| Some(SpanContext { trace_id: [n; 16], span_id: [n; 8] });
+        for (n, micros) in [(1, 10), (2, 20), (3, 70)] {
+            histogram.observe(Duration::from_micros(micros), span(n));
+        }
+        histogram.observe(Duration::from_micros(30), None);
+        let exemplars = histogram.value().exemplars;
+        let found: Vec<_> = exemplars.iter().flatten().map(|exemplar| (Some(exemplar.span), exemplar.value)).collect();
+        assert_eq!(found, [(span(2), Duration::from_micros(20)), (span(3), Duration::from_micros(70))]);
+    }
+}

@@ -1,7 +1,7 @@
 //! Counters and histograms that cost nothing to share: a cell for each thread, summed when somebody asks.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
 use std::time::{Duration, SystemTime};
@@ -14,24 +14,45 @@ use crate::telemetry::trace::SpanContext;
 #[repr(align(64))]
 struct Cells<T>(T);
 
+/// A thread's place among the cells of every instrument.
+#[derive(Clone, Copy, Debug)]
+struct Shard {
+    index: usize,
+    /// No other thread has it: no need to lock the bus for what it writes there.
+    is_own: bool,
+}
+
 thread_local! {
-    static SHARD: Cell<usize> = Cell::new(next_shard());
+    static SHARD: Cell<Shard> = Cell::new(Shard::next());
 }
 
-/// Threads take shards in turn: there are as many cells as that of everything. Two that share one stay correct and become a little slower.
-fn next_shard() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed) % shards()
+impl Shard {
+    /// The first threads, workers among them, have a shard each; all others share the last.
+    fn next() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let last = shards() - 1;
+        let index = NEXT.fetch_add(1, Ordering::Relaxed).min(last);
+        Self { index, is_own: index < last }
+    }
+
+    fn add(self, cell: &AtomicU64, difference: u64) {
+        if self.is_own {
+            cell.store(cell.load(Ordering::Relaxed).wrapping_add(difference), Ordering::Relaxed);
+        } else {
+            cell.fetch_add(difference, Ordering::Relaxed);
+        }
+    }
 }
 
-/// As many as threads that measure at any rate: the workers.
+/// For each thread that measures at any rate, which is one for each core and the control thread, and for all others together.
 fn shards() -> usize {
     static SHARDS: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
-    *SHARDS.get_or_init(|| available_parallelism().map_or(1, std::num::NonZeroUsize::get).min(64))
+    *SHARDS.get_or_init(|| available_parallelism().map_or(1, std::num::NonZeroUsize::get).min(64) + 2)
 }
 
-fn mine<T>(cells: &[Cells<T>]) -> Option<&T> {
-    cells.get(SHARD.with(Cell::get)).map(|cells| &cells.0)
+fn mine<T>(cells: &[Cells<T>]) -> Option<(Shard, &T)> {
+    let shard = SHARD.with(Cell::get);
+    cells.get(shard.index).map(|cells| (shard, &cells.0))
 }
 
 fn cells<T>(make: impl Fn() -> T) -> Arc<[Cells<T>]> {
@@ -52,8 +73,8 @@ impl Counter {
     }
 
     pub(crate) fn add(&self, count: u64) {
-        if let Some(cell) = mine(&self.0) {
-            cell.fetch_add(count, Ordering::Relaxed);
+        if let Some((shard, cell)) = mine(&self.0) {
+            shard.add(cell, count);
         }
     }
 
@@ -69,16 +90,17 @@ impl Counter {
 
 /// What grows and shrinks, perhaps on different threads.
 #[derive(Clone, Debug)]
-pub(crate) struct UpDown(Arc<[Cells<AtomicI64>]>);
+pub(crate) struct UpDown(Arc<[Cells<AtomicU64>]>);
 
 impl UpDown {
     pub(super) fn new() -> Self {
-        Self(cells(AtomicI64::default))
+        Self(cells(AtomicU64::default))
     }
 
     pub(crate) fn add(&self, difference: i64) {
-        if let Some(cell) = mine(&self.0) {
-            cell.fetch_add(difference, Ordering::Relaxed);
+        if let Some((shard, cell)) = mine(&self.0) {
+            // Two's complement: a difference below zero wraps around to what it should be.
+            shard.add(cell, difference.cast_unsigned());
         }
     }
 
@@ -88,7 +110,7 @@ impl UpDown {
     }
 
     pub(crate) fn value(&self) -> i64 {
-        self.0.iter().fold(0, |sum, cell| sum.wrapping_add(cell.0.load(Ordering::Relaxed)))
+        self.0.iter().fold(0_u64, |sum, cell| sum.wrapping_add(cell.0.load(Ordering::Relaxed))).cast_signed()
     }
 }
 
@@ -136,11 +158,11 @@ impl Histogram {
     pub(crate) fn observe(&self, value: Duration, span: Option<SpanContext>) {
         let nanos = u64::try_from(value.as_nanos()).unwrap_or(u64::MAX);
         let bucket = BOUNDS.partition_point(|bound| *bound < nanos);
-        let Some(buckets) = mine(&self.cells) else { return };
+        let Some((shard, buckets)) = mine(&self.cells) else { return };
         if let Some(count) = buckets.counts.get(bucket) {
-            count.fetch_add(1, Ordering::Relaxed);
+            shard.add(count, 1);
         }
-        buckets.sum.fetch_add(nanos, Ordering::Relaxed);
+        shard.add(&buckets.sum, nanos);
         if let Some(span) = span {
             // One of many is as good as another: nobody waits for it.
             if let Ok(mut exemplars) = self.exemplars.try_lock()

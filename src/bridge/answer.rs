@@ -53,18 +53,14 @@ impl<D: Decide> Inner<D> {
         let given_up = GivenUp::unless_finished(&asked);
         let mut report = Report::default();
         let decide = |(position, (branch, request))| self.decide(&asked, position, branch, request);
-        let errands = branches.branches.iter().zip(requests.into_iter().map(|traced| Some(traced?.request))).enumerate();
-        let actions = match branches.branches.as_slice() {
+        let requests = requests.into_iter().map(|traced| Some(traced?.request));
+        let mut errands = branches.branches.iter().zip(requests).enumerate();
+        let actions = match (branches.branches.as_slice(), errands.next()) {
             // d16: some 3.1 and 3.2 releases send NOTIFYs without messages, and wait for the ACK.
-            [] => Actions::new(),
-            [branch] => {
-                let mut decided: SmallVec<[Decided; 1]> = SmallVec::new();
-                for errand in errands {
-                    decided.push(decide(errand).await);
-                }
-                self.merge(&asked, [branch].into_iter().zip(decided), &mut report)
-            }
-            many => {
+            (_, None) => Actions::new(),
+            ([branch], Some(only)) => self.merge(&asked, [(branch, decide(only).await)], &mut report),
+            (many, Some(first)) => {
+                let errands = std::iter::once(first).chain(errands);
                 let decided = join_all(errands.map(decide)).await;
                 self.merge(&asked, many.iter().zip(decided), &mut report)
             }

@@ -49,6 +49,11 @@ fn scene(methods: Methods, variables: &[(&str, &str)]) -> (Service, Receiver, Br
     let service = Service::with(methods, Bound::tcp(), FOREVER, |_| Answer::Actions(vec![allow()]));
     let receiver = Receiver::start(&[]);
     let bridge = exporting(&service, &receiver.endpoint(), variables);
+    if methods == Methods::Unary {
+        // A decision that is on the stream when the service refuses it is attempted once more, which is another span.
+        let refused = || bridge.log().iter().any(|line| line.to_string().contains("has no DecideStream")).then_some(());
+        assert!(eventually(PATIENCE, refused).is_some(), "{:?}", bridge.log());
+    }
     (service, receiver, bridge)
 }
 

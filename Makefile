@@ -21,7 +21,7 @@ LOCKED := $(if $(filter true 1,$(CI)),--locked)
 
 # Setup comes before the tests also under `make -j`.
 .NOTPARALLEL:
-.PHONY: help demo setup test test-rust test-examples test-configs check fuzz soak bench bench-instructions clean-cache
+.PHONY: help demo setup test test-rust test-examples test-configs test-deploy test-image test-kubernetes image package check fuzz soak bench bench-instructions clean-cache
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -30,9 +30,9 @@ demo: ## HAProxy, the bridge and a decision service on this machine (ARGS=--once
 	@tests/tools/install-haproxy.sh
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin" $(BRIDGE) demo $(ARGS)
 
-test: setup test-rust test-examples test-configs ## Every test; installs what it needs first
+test: setup test-rust test-examples test-configs test-deploy ## Every test; installs what it needs first
 
-setup: ## What the tests need: HAProxy 2.6, 3.0, 3.2, Python with grpcio, Go, Prometheus, an OpenTelemetry Collector
+setup: ## What the tests need: HAProxy 2.6, 3.0, 3.2, Python with grpcio, Go, Prometheus, an OpenTelemetry Collector, Helm
 	@tests/tools/setup.sh
 
 # What is promised of every service, against services without DecideStream.
@@ -49,6 +49,22 @@ test-examples:
 
 test-configs:
 	@tests/tools/check-haproxy-configs.sh
+
+test-deploy: ## Helm chart, kustomize and manifests, without a cluster; takes the bridge that test-rust has built
+	@tests/tools/test-deploy.sh
+
+test-kubernetes: setup ## deploy/ applied to a real API server, which is built first (ten minutes and more of CPU time)
+	@tests/tools/get-kube-apiserver.sh >/dev/null
+	@.cache/deploy/bin/python -m unittest discover -v -s tests/kubernetes
+
+test-image: ## The image around the bridge that is built, the chart's pods by runc, the systemd unit (IMAGE=DIR: an OCI layout)
+	@tests/tools/test-image.sh
+
+image: ## The image spop-bridge:VERSION, by docker or buildah; minutes, since it compiles in it
+	@deploy/docker/build.sh $(ARGS)
+
+package: ## The Debian package, to target/package
+	@deploy/debian/build.sh
 
 check: ## Format, lints and docs; warnings are errors
 	@tests/tools/check.sh

@@ -19,7 +19,8 @@
 //!
 //! Start reading at `app`, which composes all of it, then follow the arrows. A module imports to its right only:
 //! `cli → app → {worker, control} → {agent, bridge, admin} → grpc → tls → telemetry → config → {spop, pb, protobuf, deadline, timer, shutdown}`.
-//! `otlp` carries telemetry out, from below `cli` and above `tls`. `service` stands beside them and knows only `pb` and `shutdown`; `internals` is for benchmarks and fuzz targets.
+//! `otlp` carries telemetry out, from below `cli` and above `tls`. `haproxy` writes and reads HAProxy's
+//! configuration for `cli`, and knows only `config`. `service` stands beside them and knows only `pb` and `shutdown`; `internals` is for benchmarks and fuzz targets.
 #![deny(missing_docs)]
 
 #[cfg(feature = "bridge")]
@@ -39,6 +40,8 @@ mod control;
 mod deadline;
 #[cfg(feature = "bridge")]
 mod grpc;
+#[cfg(feature = "bridge")]
+mod haproxy;
 #[cfg(feature = "bridge")]
 #[doc(hidden)]
 pub mod internals;

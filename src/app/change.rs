@@ -71,13 +71,13 @@ fn same_names(old: &Config, new: &Config) -> bool {
     sorted(old) == sorted(new)
 }
 
-/// Routes refer to listeners and backends by positions, which may be others for the same names.
+/// Routes refer to listeners and backends by positions, which may be others for the same names. What is said for HAProxy is nothing to us.
 fn same_route((old_config, old): (&Config, &RouteConfig), (new_config, new): (&Config, &RouteConfig)) -> bool {
     let by_name = |config: &Config, route: &RouteConfig| {
         let listeners = route.listeners.iter().map(|index| config.listeners.get(*index).map(|listener| listener.name.clone()));
         (listeners.collect::<Vec<_>>(), config.backends.get(route.backend).map(|backend| backend.name.clone()))
     };
-    let bare = |route: &RouteConfig| RouteConfig { listeners: Vec::new(), backend: 0, ..route.clone() };
+    let bare = |route: &RouteConfig| RouteConfig { listeners: Vec::new(), backend: 0, haproxy: None, ..route.clone() };
     by_name(old_config, old) == by_name(new_config, new) && bare(old) == bare(new)
 }
 

@@ -5,6 +5,7 @@ mod change;
 mod listener;
 mod readiness;
 mod reload;
+mod systemd;
 
 use std::io;
 use std::sync::Arc;
@@ -97,6 +98,7 @@ impl App {
     ///
     /// The admin port answers until the end.
     pub(crate) async fn run(mut self, stop: impl Future<Output = ()>, control: Option<Control>) {
+        systemd::ready(&self.status());
         tokio::select! {
             biased;
             () = stop => {}
@@ -106,6 +108,7 @@ impl App {
         let drain = self.generation.config.drain;
         let (delay, grace_period) = (format_duration(drain.delay), format_duration(drain.grace_period));
         tracing::info!(%delay, %grace_period, "draining");
+        systemd::stopping(drain.delay + drain.grace_period);
         self.state.set_draining();
         self.listeners.iter().for_each(Live::not_ready);
         tokio::time::sleep(drain.delay).await;
@@ -117,6 +120,11 @@ impl App {
         }
         drop(self.admin);
         tracing::info!(totals = %Totals::now(), "stopped");
+    }
+
+    /// What it does, on a line.
+    fn status(&self) -> String {
+        format!("serving on {}", self.addresses().join(", "))
     }
 
     /// Puts every configuration into effect that `control` brings.

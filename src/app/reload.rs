@@ -18,7 +18,7 @@ use tokio_rustls::rustls::ClientConfig;
 
 use super::change::Changes;
 use super::listener::Live;
-use super::{App, bind_all, running};
+use super::{App, bind_all, running, systemd};
 use crate::admin::Refused;
 use crate::agent::SocketListener;
 use crate::config::{BackendConfig, Config, Path, Problem};
@@ -38,6 +38,7 @@ enum Origin {
 impl App {
     /// Reads the configuration again and puts it into effect; if it is no good, says so and goes on as before.
     pub(super) async fn reload(&mut self, control: &mut Control) {
+        systemd::reloading();
         let file = control.file();
         let result = match control.load() {
             Ok(loaded) => self.apply(loaded, &file).await,
@@ -45,11 +46,15 @@ impl App {
         };
         let generation = self.generation.number;
         match result {
-            Ok(changes) => event::ConfigReloaded { generation, changes: &changes }.record(),
+            Ok(changes) => {
+                event::ConfigReloaded { generation, changes: &changes }.record();
+                systemd::ready(&self.status());
+            }
             Err(problems) => {
                 event::ConfigRefused { generation, problems: &problems }.record();
                 self.state.refuse(Refused { at: SystemTime::now(), problems });
                 self.renew_tls(control);
+                systemd::ready(&format!("{}; {file} was refused, the configuration before goes on", self.status()));
             }
         }
     }

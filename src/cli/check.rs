@@ -11,11 +11,20 @@ use crate::control::{Loaded, Source};
 
 /// Check a configuration file and the files that it names, and print all of their problems.
 #[derive(Debug, Parser)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// The file to check.
     #[arg(long, short, env = "SPOP_BRIDGE_CONFIG", value_name = "FILE")]
     config: PathBuf,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  Before a rollout; ends with 3 if there are problems:
+    spop-bridge check --config bridge.yaml
+
+  Variables that the file asks for must be there:
+    DECISIONS_TOKEN=any spop-bridge check --config bridge.yaml";
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let Loaded { config, warnings, .. } = load(&Source::File { path: args.config.clone(), overrides: Overrides::default() })?;

@@ -3,16 +3,21 @@
 use std::process::ExitCode;
 
 /// The table of exit codes, as `--help` shows it.
-pub(super) const TABLE: &str = "\
+macro_rules! exit_codes {
+    () => {
+        "\
 Exit codes:
   0  success
-  1  failed while running; status: the bridge is not ready
+  1  failed while running; status: the bridge is not ready; haproxy doctor: errors were found
   2  wrong use of the command line
-  3  the configuration is invalid
+  3  the configuration is invalid; haproxy doctor: a file cannot be read
   4  cannot start: an address cannot be bound, a right is missing
   5  notify, bench, status: the other side refused, went away, or broke the protocol
   6  notify, bench, status: no answer in time
-  7  bench: an ACK does not hold what --expect says";
+  7  bench: an ACK does not hold what --expect says"
+    };
+}
+pub(super) use exit_codes;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,9 +10,12 @@ macro_rules! say {
 
 mod bench;
 mod check;
+mod completions;
 mod demo;
 mod engine;
 mod exit;
+mod haproxy;
+mod man;
 mod notify;
 mod open_files;
 mod run;
@@ -20,31 +23,50 @@ mod schema;
 mod status;
 mod value;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use exit::{Exit, Failure, TABLE};
+use exit::{Exit, Failure, exit_codes};
 
 /// Decisions for HAProxy, from a gRPC service in any language.
 ///
 /// A sidecar that speaks SPOP to HAProxy and gRPC to a decision service.
 #[derive(Debug, Parser)]
-#[command(name = "spop-bridge", version, after_help = TABLE, max_term_width = 110)]
+#[command(name = "spop-bridge", version, after_help = NOTES, max_term_width = 110)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
+/// Where to begin, and how commands end.
+const NOTES: &str = concat!(
+    "\
+Where to begin:
+  spop-bridge demo                               see it work on this machine
+  spop-bridge run --backend http://host:50051    put it in front of a decision service
+  spop-bridge notify --agent 127.0.0.1:9000 --message check-request --arg path=/
+                                                 ask it without HAProxy
+  spop-bridge haproxy generate --config FILE     write HAProxy's side
+  spop-bridge haproxy doctor FILE                find out why HAProxy does not ask, or does not listen
+  spop-bridge status                             how a running bridge is
+
+",
+    exit_codes!()
+);
+
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
     Check(check::Args),
-    /// Print the JSON Schema of the configuration, for editors.
-    Schema,
+    Schema(schema::Args),
+    Haproxy(haproxy::Args),
     Demo(demo::Args),
     Notify(notify::Args),
     Status(status::Args),
     Bench(bench::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// Parses the command line and runs the command.
@@ -63,10 +85,11 @@ pub fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
-        Command::Schema => {
-            schema::run();
+        Command::Schema(args) => {
+            schema::run(args);
             Ok(())
         }
+        Command::Haproxy(args) => haproxy::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Notify(args) => match matches.subcommand() {
             Some((_, matches)) => notify::run(args, matches),
@@ -74,6 +97,11 @@ pub fn main() -> ExitCode {
         },
         Command::Status(args) => status::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Completions(args) => {
+            completions::run(args);
+            Ok(())
+        }
+        Command::Man(args) => man::run(args),
     };
     crate::telemetry::flush();
     match result {
@@ -85,6 +113,11 @@ pub fn main() -> ExitCode {
             exit.into()
         }
     }
+}
+
+/// Prints what is more than a line, for [`say!`]'s reason.
+fn write(bytes: &[u8]) {
+    let _ = std::io::stdout().write_all(bytes);
 }
 
 #[allow(clippy::print_stderr, reason = "why the command failed; a log may not exist yet")]

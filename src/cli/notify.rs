@@ -11,9 +11,8 @@ use crate::config::parse_duration;
 use crate::spop::{Action, Actions, NotifyEncoder, TypedData};
 
 /// Send one NOTIFY to any SPOP agent and print the actions it answers with.
-///
-/// Example: spop-bridge notify --agent 127.0.0.1:9000 --message check-request --arg ip=ipv4:192.0.2.1 --arg path=/admin
 #[derive(Debug, Parser)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// The agent: host:port or unix:/path.
     #[arg(long, value_name = "ADDRESS")]
@@ -34,6 +33,15 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  Ask as HAProxy would for GET /admin:
+    spop-bridge notify --agent 127.0.0.1:9000 --message check-request --arg ip=ipv4:192.0.2.1 --arg path=/admin
+
+  Two messages in one NOTIFY, over a Unix socket, for a script:
+    spop-bridge notify --agent unix:/run/spop-bridge/spop.sock --message check-ip --arg ip=ipv6:2001:db8::1 \\
+        --message check-body --arg body=bin:00ff --json";
 
 /// The order of `--message` and `--arg` matters, and only the matches know it.
 pub(super) fn run(args: &Args, matches: &clap::ArgMatches) -> Result<(), Failure> {

@@ -19,7 +19,7 @@ use crate::tls::Material;
 /// A file that changes is read again, and SIGHUP has it read at once.
 /// SIGTERM and SIGINT drain and end it; a second one ends it at once.
 #[derive(Debug, Parser)]
-#[command(after_help = TELEMETRY)]
+#[command(after_help = NOTES)]
 pub(super) struct Args {
     /// The configuration file.
     #[arg(long, short, env = "SPOP_BRIDGE_CONFIG", value_name = "FILE", conflicts_with_all = ["backend", "timeout"])]
@@ -53,13 +53,25 @@ pub(super) struct Args {
     admin: Option<String>,
 }
 
-const TELEMETRY: &str = "\
-Traces, metrics and logs are exported by OTLP if OpenTelemetry's variables say where to:
-  OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318
-  OTEL_EXPORTER_OTLP_PROTOCOL=grpc      for OTLP/gRPC, often on port 4317
-  OTEL_TRACES_SAMPLER=parentbased_traceidratio
-  OTEL_TRACES_SAMPLER_ARG=0.01          a share of traces instead of all
-The others are in docs/opentelemetry.md.";
+const NOTES: &str = "\
+Examples:
+  Next to HAProxy, without a file; HAProxy's side: spop-bridge haproxy --help
+    spop-bridge run --listen 127.0.0.1:9000 --backend http://127.0.0.1:50051 --timeout 50ms
+
+  Several servers of one name, with a file for everything else:
+    spop-bridge run --config /etc/spop-bridge/bridge.yaml
+  where the file begins with
+    backends:
+      decisions:
+        endpoints: [dns:///decisions.default.svc:50051]
+
+OpenTelemetry:
+  Traces, metrics and logs are exported by OTLP if OpenTelemetry's variables say where to:
+    OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318
+    OTEL_EXPORTER_OTLP_PROTOCOL=grpc      for OTLP/gRPC, often on port 4317
+    OTEL_TRACES_SAMPLER=parentbased_traceidratio
+    OTEL_TRACES_SAMPLER_ARG=0.01          a share of traces instead of all
+  The others are in docs/opentelemetry.md.";
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let source = source(args);

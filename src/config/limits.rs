@@ -130,6 +130,20 @@ pub(super) const LOG_ONE_IN: Limit<usize> = Limit { range: 0..=1_000_000_000, de
 /// Lines of the decision log in a second: as much as a person or a pipeline bears during an outage.
 pub(super) const LOG_PER_SECOND: Limit<usize> = Limit { range: 1..=100_000, default: Some(100) };
 
+/// HAProxy's `tune.bufsize`. Its default, and nothing below: 3.2 then fails its own health checks of agents. Above the largest frame a
+/// larger buffer does nothing for decisions.
+pub(super) const BUFSIZE: Limit<ByteSize> =
+    Limit { range: ByteSize(16 << 10)..=ByteSize(16 << 20), default: Some(ByteSize(16 << 10)) };
+
+/// HTTP statuses of requests that the service denies. Not every one has a response in HAProxy.
+pub(super) const DENY_STATUS: Limit<usize> = Limit { range: 400..=504, default: Some(403) };
+
+/// HTTP statuses of requests without a verdict.
+pub(super) const NO_VERDICT_STATUS: Limit<usize> = Limit { range: 400..=504, default: Some(503) };
+
+/// Args of a message: their number is one byte.
+pub(super) const MAX_ARGS: usize = 255;
+
 /// Bytes kept free for HAProxy's `option var-prefix` where the listener does not say it. Engine names are rarely longer.
 pub(crate) const RESERVED_PREFIX: usize = 16;
 

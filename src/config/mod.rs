@@ -15,6 +15,7 @@ mod check;
 mod effective;
 mod env;
 mod error;
+mod haproxy;
 mod limits;
 mod log;
 mod model;
@@ -25,6 +26,7 @@ mod path;
 mod pattern;
 mod protocol;
 mod raw;
+mod reference;
 mod schema;
 mod shape;
 mod status_code;
@@ -33,6 +35,7 @@ mod tls;
 mod tree;
 mod units;
 mod variable;
+mod words;
 
 use std::time::Duration;
 
@@ -44,6 +47,7 @@ use self::overrides::Flags;
 pub use self::cause::Cause;
 pub use self::effective::Effective;
 pub use self::error::{ConfigError, Problem, Warning};
+pub use self::haproxy::{Event, HaproxyConfig, Moment, NoVerdict, RouteHaproxy, Verdict};
 pub(crate) use self::limits::RESERVED_PREFIX;
 pub use self::log::{LogConfig, LogFormat, LogLevel};
 pub use self::model::{
@@ -56,11 +60,13 @@ pub use self::overrides::Overrides;
 pub use self::path::Path;
 pub use self::pattern::Pattern;
 pub use self::protocol::Protocol;
+pub use self::reference::reference;
 pub use self::schema::schema;
 pub use self::status_code::StatusCode;
 pub use self::tls::{BackendTls, Clients, Identity, ListenerTls, San, TlsVersion};
 pub use self::units::{UnitError, format_duration, format_size, parse_duration, parse_size};
 pub use self::variable::{NotAVariable, Variable};
+pub use self::words::Condition;
 
 /// Looks up a variable of the environment.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::effective::Effective;
+use super::haproxy::{HaproxyConfig, RouteHaproxy};
 use super::log::LogConfig;
 use super::on_failure::OnFailure;
 use super::pattern::Pattern;
@@ -47,6 +48,8 @@ pub struct Config {
     pub decision_log: Option<DecisionLogConfig>,
     /// The port for operators.
     pub admin: AdminConfig,
+    /// HAProxy's side, for who writes it.
+    pub haproxy: HaproxyConfig,
     /// All of it once more, for people to read.
     pub effective: Effective,
 }
@@ -420,6 +423,8 @@ pub struct RouteConfig {
     pub timeout_arg: Option<String>,
     /// What HAProxy gets instead of a decision, for every cause.
     pub on_failure: OnFailure,
+    /// How HAProxy comes to send the messages, for who writes its side.
+    pub haproxy: Option<RouteHaproxy>,
 }
 
 /// How to stop.

@@ -10,7 +10,7 @@ use super::names::names;
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 pub enum Protocol {
-    /// `DecideStream`; `Decide` to a service that does not have it.
+    /// The stream. A service that does not have it, or refuses it, is called by `Decide`, and asked again after a reconnect.
     #[default]
     Auto,
     /// A `Decide` call for each decision.

@@ -14,6 +14,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
 use super::cause::Cause;
+use super::haproxy::{Event, NoVerdict};
 use super::log::{LogFormat, LogLevel};
 use super::model::{DecisionLogConfig, TraceArgs};
 use super::protocol::Protocol;
@@ -32,49 +33,69 @@ pub(super) struct Config {
     /// Where HAProxy connects. Default: one listener on 127.0.0.1:9000.
     #[schemars(length(min = 1))]
     pub(super) listeners: Option<Vec<Listener>>,
-    /// Groups of gRPC endpoints, by name. At least one.
+    /// Groups of gRPC endpoints, by name: 1 to 128 letters, digits, `_`, `.`, `-`. At least one.
     #[schemars(required, extend("minProperties" = 1, "propertyNames" = { "pattern": BACKEND_NAME_PATTERN }))]
     pub(super) backends: Option<BTreeMap<String, Backend>>,
-    /// Which message goes to which backend. For each message the first route that matches counts. Default: everything to the
-    /// backend, if there is only one.
+    /// Which message goes to which backend. For each message by itself, the first route that matches counts. Default: everything
+    /// to the backend, if there is only one.
     #[schemars(length(min = 1))]
     pub(super) routes: Option<Vec<Route>>,
     /// What HAProxy gets when there is no decision, on every route that does not say it itself, and for messages without a route.
+    /// Default: only `status_variable` is set.
     pub(super) on_failure: Option<OnFailure>,
-    /// The variable (scope.name) that is set to the cause when there is no decision, and to `ok` when a decision has no actions.
+    /// The variable that is set to the cause when there is no decision, and to `ok` when a decision has no actions: an ACK is
+    /// never empty, which some HAProxy releases do not take.
     #[schemars(extend("pattern" = variable::PATTERN, "default" = DEFAULT_STATUS_VARIABLE))]
     pub(super) status_variable: Option<String>,
-    /// A variable (scope.name) below which each ACK says how its decision came about: `NAME.cause`, `NAME.latency_us`,
-    /// `NAME.attempts` and `NAME.source`. Default: none.
+    /// A variable below which each ACK says how its decision came about: `NAME.cause`, `NAME.latency_us`, `NAME.attempts` and
+    /// `NAME.source`. Default: none.
     #[schemars(extend("pattern" = variable::PATTERN))]
     pub(super) decision_variables: Option<String>,
     /// The args that carry the trace of a request.
     pub(super) trace_context: Option<TraceContext>,
-    /// Taken off every route's timeout, so that the ACK reaches HAProxy before its own timer fires. Must be below every
-    /// route's timeout.
+    /// Taken off every route's timeout, so that the ACK reaches HAProxy within it: timers fire up to 1 ms late. Must be below
+    /// every route's timeout.
     #[schemars(transform = limits::ACK_MARGIN.clone())]
     pub(super) ack_margin: Option<String>,
     /// How to stop.
     pub(super) drain: Option<Drain>,
     /// What to log, and how.
     pub(super) log: Option<Log>,
-    /// What to log of decisions. Default: nothing but warnings about those that failed, in the log.
+    /// A JSON line on standard output for each decision that failed, and for a sample of the others. `{}` turns it on. Default:
+    /// off; failures are warnings in the log.
     pub(super) decision_log: Option<DecisionLog>,
     /// The port for operators: health, metrics, what runs.
     pub(super) admin: Option<Admin>,
+    /// HAProxy's side, for `spop-bridge haproxy generate`. The bridge itself does not look at it.
+    pub(super) haproxy: Option<Haproxy>,
+}
+
+/// What holds for all of HAProxy's side.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Haproxy {
+    /// Name of the engine (of the `filter` line and the SPOE file) and of its agent.
+    #[schemars(title = SECTION_NAME_TITLE, extend("pattern" = SECTION_NAME_PATTERN, "default" = DEFAULT_ENGINE))]
+    pub(super) engine: Option<String>,
+    /// Name of HAProxy's backend section whose servers are this bridge.
+    #[schemars(title = SECTION_NAME_TITLE, extend("pattern" = SECTION_NAME_PATTERN, "default" = DEFAULT_HAPROXY_BACKEND))]
+    pub(super) backend: Option<String>,
+    /// HAProxy's `tune.bufsize`, into which a NOTIFY must fit: how much of a body is sent depends on it.
+    #[schemars(transform = limits::BUFSIZE.clone())]
+    pub(super) bufsize: Option<String>,
 }
 
 /// Args that carry W3C Trace Context and Baggage, each as the header of that name.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TraceContext {
-    /// The arg with the `traceparent` header.
+    /// The arg with the request's `traceparent` header (W3C Trace Context).
     #[schemars(length(min = 1, max = limits::MAX_NAME), extend("default" = TraceArgs::TRACEPARENT))]
     pub(super) traceparent: Option<String>,
-    /// The arg with the `tracestate` header.
+    /// The arg with its `tracestate` header.
     #[schemars(length(min = 1, max = limits::MAX_NAME), extend("default" = TraceArgs::TRACESTATE))]
     pub(super) tracestate: Option<String>,
-    /// The arg with the `baggage` header.
+    /// The arg with its `baggage` header (W3C Baggage).
     #[schemars(length(min = 1, max = limits::MAX_NAME), extend("default" = TraceArgs::BAGGAGE))]
     pub(super) baggage: Option<String>,
 }
@@ -83,15 +104,16 @@ pub(super) struct TraceContext {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listener {
-    /// Name for routes, logs and metrics. Unique. Default: the text of `bind`.
+    /// Name for routes, logs and metrics, and for the service (`origin.listener`). Unique. Default: the text of `bind`.
     #[schemars(length(min = 1, max = limits::MAX_NAME))]
     pub(super) name: Option<String>,
-    /// host:port, or unix: and the absolute path of a socket. Port 0: any that is free.
+    /// Where to listen. IPv6 in brackets: `[::]:9000`. Port 0: any that is free. The path of a socket is absolute and at most 107
+    /// bytes long.
     #[schemars(required, title = "host:port or unix:/path")]
     pub(super) bind: Option<String>,
-    /// Permissions and owner of a Unix socket. Only with a unix: bind.
+    /// Permissions and owner of a Unix socket. Only with a `unix:` bind.
     pub(super) unix: Option<UnixSocket>,
-    /// TLS. Default: none.
+    /// TLS. HAProxy's `server` lines then have `ssl`. Default: none.
     pub(super) tls: Option<ListenerTls>,
     /// Connections at a time; more are closed at once.
     #[schemars(transform = limits::MAX_CONNECTIONS.clone())]
@@ -99,7 +121,9 @@ pub(super) struct Listener {
     /// NOTIFYs in flight on one connection; above it no more are read from it.
     #[schemars(transform = limits::MAX_IN_FLIGHT.clone())]
     pub(super) max_in_flight: Option<usize>,
-    /// Most bytes of a frame that are agreed to. A smaller frame size that HAProxy offers is taken as it is.
+    /// Largest frame that is agreed to in the HELLO. HAProxy offers its `tune.bufsize` less 4 bytes, 16380 by default; what it
+    /// offers is taken if it is below this. Common gRPC servers refuse messages over 4 MiB, and end the stream on which one
+    /// comes.
     #[schemars(transform = limits::MAX_FRAME_SIZE.clone())]
     pub(super) max_frame_size: Option<String>,
     /// From accepting a connection to HAProxy's HELLO.
@@ -114,8 +138,8 @@ pub(super) struct Listener {
     /// Without a frame. HAProxy closes its idle connections itself.
     #[schemars(transform = limits::IDLE_TIMEOUT.clone())]
     pub(super) idle_timeout: Option<String>,
-    /// HAProxy's `option var-prefix` (or the engine's name without it), to check the length of variable names with.
-    /// Default: 16 bytes are kept free for it.
+    /// HAProxy's `option var-prefix`, or the engine's name without it. Only used to check the length of variable names, here and
+    /// in responses. Default: unknown; 16 bytes are kept free for it.
     #[schemars(title = PREFIX_TITLE, extend("pattern" = PREFIX_PATTERN))]
     pub(super) var_prefix: Option<String>,
 }
@@ -124,10 +148,10 @@ pub(super) struct Listener {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UnixSocket {
-    /// Permissions in octal, in quotes.
+    /// Permissions in octal, in quotes. HAProxy must be able to write to its socket.
     #[schemars(title = MODE_TITLE, extend("pattern" = "^0?[0-7]{3}$", "default" = DEFAULT_MODE))]
     pub(super) mode: Option<String>,
-    /// Owner: a user's name or number. Default: whoever runs the bridge.
+    /// Owner: a user's name or number. Changing it takes privileges. Default: whoever runs the bridge.
     #[schemars(title = "a user's name or number, in quotes", length(min = 1))]
     pub(super) user: Option<String>,
     /// Group: a group's name or number. Default: that of whoever runs the bridge.
@@ -139,16 +163,19 @@ pub(super) struct UnixSocket {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListenerTls {
-    /// Certificate that HAProxy sees, then those that lead to its CA.
+    /// What HAProxy sees: the certificate, then those that lead to its CA.
     #[schemars(required, title = FILE_TITLE, length(min = 1))]
     pub(super) certificate: Option<String>,
-    /// Private key, not encrypted. May be the same file.
+    /// The private key, not encrypted: RSA of 2048 bits or more, ECDSA P-256 or P-384, or Ed25519. May be the same file, as
+    /// HAProxy has it.
     #[schemars(required, title = FILE_TITLE, length(min = 1))]
     pub(super) key: Option<String>,
-    /// CAs of clients. With it, clients must show a certificate of one of them. Default: everybody may connect.
+    /// CAs of clients. HAProxy must then show a certificate of one of them: `crt` on its `server` lines. Default: everybody may
+    /// connect.
     #[schemars(title = FILE_TITLE, length(min = 1))]
     pub(super) client_ca: Option<String>,
-    /// Names (SANs) of which a client's certificate must have one. Only with client_ca. Default: any.
+    /// Names (SANs) of which a client's certificate must have one. Only with `client_ca`. A certificate for `*.example.com` has
+    /// the name `a.example.com`; URIs, such as SPIFFE IDs, are compared byte by byte. Default: any.
     #[schemars(length(min = 1), inner(length(min = 1)), transform = Items("title", SAN_TITLE))]
     pub(super) allowed_sans: Option<Vec<String>>,
     /// The oldest version of TLS that is spoken.
@@ -163,19 +190,21 @@ pub(super) struct BackendTls {
     /// CAs of the servers' certificates. Default: those that the system trusts.
     #[schemars(title = FILE_TITLE, length(min = 1))]
     pub(super) ca: Option<String>,
-    /// Certificate to show to servers that ask, then those that lead to its CA.
+    /// What servers see that ask for a certificate: the certificate, then those that lead to its CA. Default: none.
     #[schemars(title = FILE_TITLE, length(min = 1))]
     pub(super) certificate: Option<String>,
-    /// Private key of the certificate, not encrypted. May be the same file.
+    /// The private key of `certificate`, not encrypted. May be the same file. Default: none.
     #[schemars(title = FILE_TITLE, length(min = 1))]
     pub(super) key: Option<String>,
-    /// Name that is asked for (SNI) and that a server's certificate must have. Default: the host of the authority.
+    /// The name that is asked for (SNI; none for an address), and that the server's certificate must have. Default: the host of
+    /// the authority.
     #[schemars(title = SERVER_NAME_TITLE, length(min = 1))]
     pub(super) server_name: Option<String>,
-    /// What requests have as their :authority. Default: that of the endpoint.
+    /// What requests have as their `:authority`. Default: that of the endpoint; `localhost` for `unix:`.
     #[schemars(title = AUTHORITY_TITLE, length(min = 1))]
     pub(super) authority: Option<String>,
-    /// Names (SANs) of which a server's certificate must have one, instead of the server's name.
+    /// Names (SANs) of which a server's certificate must have one, instead of `server_name`, which is still asked for: the SPIFFE
+    /// ID of a workload has nothing to do with where it runs. Default: none.
     #[schemars(length(min = 1), inner(length(min = 1)), transform = Items("title", SAN_TITLE))]
     pub(super) allowed_sans: Option<Vec<String>>,
     /// The oldest version of TLS that is spoken.
@@ -187,47 +216,58 @@ pub(super) struct BackendTls {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Backend {
-    /// gRPC servers: http://host:port or https://host:port; dns:///host:port for all addresses that DNS has for the name; or unix: and the
-    /// absolute path of a socket. At least one.
+    /// gRPC servers that give the same decisions, all different, at least one. `http://` and `https://` are one server, whose
+    /// name is looked up at each connect; `dns:///host:port` is one server for each address that DNS has for the name.
     #[schemars(required, length(min = 1), transform = Items("title", ENDPOINT_TITLE))]
     pub(super) endpoints: Option<Vec<String>>,
-    /// TLS to all of the endpoints. Default: with https://, that with these defaults; otherwise none.
+    /// TLS to all of the endpoints. `http://` beside it is a problem. Default: none; with an `https://` endpoint, that with its
+    /// defaults.
     pub(super) tls: Option<BackendTls>,
-    /// How often the names of dns: endpoints are resolved.
+    /// How often the names of `dns:` endpoints are resolved.
     pub(super) dns: Option<Dns>,
-    /// Asks each server for its health (grpc.health.v1) and leaves out those that are not serving. Default: nobody is asked. {}: with the
-    /// defaults of its keys.
+    /// Asks each server for its health (`grpc.health.v1`) and leaves out those that are not serving. `{}` asks with the defaults.
+    /// Default: nobody is asked.
     pub(super) health: Option<Health>,
-    /// For one connection to an endpoint.
+    /// For one connection to an endpoint, TLS included.
     #[schemars(transform = limits::CONNECT_TIMEOUT.clone())]
     pub(super) connect_timeout: Option<String>,
-    /// Whether HAProxy is to take other bridges while no server of this backend takes decisions: its health checks are then
-    /// refused, for all listeners. As a sidecar leave it out: readiness counts for the whole pod.
+    /// Health checks of HAProxy (`option spop-check`) are refused on all listeners while no server of this backend takes
+    /// decisions, so that HAProxy takes other bridges. As a sidecar leave it `false`: readiness counts for the whole pod, and
+    /// there is no other bridge to take.
     #[schemars(extend("default" = false))]
     pub(super) required: Option<bool>,
-    /// How decisions are carried to an endpoint.
+    /// How decisions are carried to an endpoint. The stream costs a fraction of the calls. A balancer between bridge and service
+    /// (a mesh, a ClusterIP) sends a whole stream to one endpoint: list the endpoints here, or use `decide`.
     #[schemars(extend("default" = Protocol::default().as_str()))]
     pub(super) protocol: Option<Protocol>,
-    /// Decisions in flight, of all workers together; more are `overloaded` at once.
+    /// Decisions in flight, of all workers together. One more is `overloaded` at once, without a place in a queue. While several
+    /// engines (HAProxy processes) are connected, the last eighth is kept for those that have less than their even share. All
+    /// requests in flight together may also have at most 64 MiB.
     #[schemars(transform = limits::BACKEND_IN_FLIGHT.clone())]
     pub(super) max_in_flight: Option<usize>,
-    /// Finds a lower limit of decisions in flight by their latency, for each worker. `{}` for the defaults. Default: off.
+    /// Finds a lower limit of decisions in flight by their latency, for each worker. `{}` turns it on. Default: off.
     pub(super) adaptive_limit: Option<AdaptiveLimit>,
-    /// Connections of a worker to an endpoint. A further one is opened when the service lets no more calls on those that there are
-    /// (SETTINGS_MAX_CONCURRENT_STREAMS); a stream of decisions needs one.
+    /// Connections of a worker to an endpoint. Calls get a further one when the service lets no more of them on those that there
+    /// are (SETTINGS_MAX_CONCURRENT_STREAMS); one that is not needed any more is closed within `outlier_detection.interval`. A
+    /// stream of decisions needs one.
     #[schemars(transform = limits::ENDPOINT_CONNECTIONS.clone())]
     pub(super) max_connections: Option<usize>,
-    /// Whether asking twice does no harm: allows `hedging`. Default: false.
+    /// Asking twice does no harm. Needed for `hedging`.
+    #[schemars(extend("default" = false))]
     pub(super) idempotent: Option<bool>,
     /// When a decision is tried again within its timeout, at another endpoint if there is one.
     pub(super) retry: Option<Retry>,
-    /// Ask a second endpoint when the first is slow, and take the first answer. Needs `idempotent: true`. `{}` for the defaults. Default: off.
+    /// Asks a second endpoint when the first is slow, and takes the first answer. Needs `idempotent: true`. `{}` turns it on.
+    /// Default: off.
     pub(super) hedging: Option<Hedging>,
     /// How many retries and hedges there may be, for each worker.
     pub(super) retry_budget: Option<RetryBudget>,
     /// When an endpoint is left out that fails.
     pub(super) outlier_detection: Option<OutlierDetection>,
-    /// Metadata (headers) to send with every call: lower-case keys, values of printable ASCII.
+    /// Metadata (headers) to send with every call. Names: lower-case letters, digits, `_`, `.`, `-`, not ending in `-bin`, and
+    /// none that gRPC or the bridge sets (`grpc-...`, `content-type`, `te`, `user-agent`, `host`, `traceparent`, ...). Values:
+    /// printable ASCII. Values are never repeated in problems, and not printed for names that end in `authorization`, `token`,
+    /// `key`, `secret`, `password` or `cookie`. Default: none.
     #[schemars(transform = secret_values, extend("propertyNames" = { "pattern": METADATA_KEY_PATTERN }))]
     pub(super) metadata: Option<BTreeMap<String, String>>,
 }
@@ -236,10 +276,10 @@ pub(super) struct Backend {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Dns {
-    /// Least time between two questions for the same name, however short the answer is valid and whoever cannot connect.
+    /// Least time between two questions for a name, however short the answer is valid and whoever cannot connect.
     #[schemars(transform = limits::DNS_MIN_TTL.clone())]
     pub(super) min_ttl: Option<String>,
-    /// Longest time for which an answer is used without asking again. Not below min_ttl.
+    /// Longest time for which an answer is used without asking again. Not below `min_ttl`.
     #[schemars(transform = limits::DNS_MAX_TTL.clone())]
     pub(super) max_ttl: Option<String>,
 }
@@ -251,7 +291,8 @@ pub(super) struct Health {
     /// The name of the service whose health is asked for. Default: empty, which means the server as a whole.
     #[schemars(title = "text of at most 256 characters", length(max = limits::MAX_HEALTH_SERVICE))]
     pub(super) service: Option<String>,
-    /// Between two questions to a server that does not tell of changes (Watch) by itself, and at most between two attempts to ask.
+    /// Between two questions to a server that does not tell of changes by itself (`Watch`), and at most between two attempts to
+    /// ask.
     #[schemars(transform = limits::HEALTH_INTERVAL.clone())]
     pub(super) interval: Option<String>,
     /// For an answer. A server that cannot be asked for as long is not serving.
@@ -263,7 +304,7 @@ pub(super) struct Health {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AdaptiveLimit {
-    /// It does not go below.
+    /// What it starts from and does not go below. `max_in_flight` is what it does not go above.
     #[schemars(transform = limits::ADAPTIVE_MIN.clone())]
     pub(super) min: Option<usize>,
     /// How long a decision may take of what is usual before the limit goes down.
@@ -275,10 +316,11 @@ pub(super) struct AdaptiveLimit {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Retry {
-    /// Attempts, the first one included. 1: never again. What no service has seen is sent again in any case.
+    /// Attempts, the first one included. 1: none after it. What no service has seen is sent again in any case.
     #[schemars(transform = limits::RETRY_ATTEMPTS.clone())]
     pub(super) max_attempts: Option<usize>,
-    /// Statuses after which it is tried again. A connection that breaks before the answer counts as UNAVAILABLE. Default: [UNAVAILABLE].
+    /// Statuses after which it is tried again. A connection that breaks before the answer counts as UNAVAILABLE. A service that
+    /// must not be asked twice for one decision (a counter) needs `[]`. Default: `[UNAVAILABLE]`.
     pub(super) retryable_status_codes: Option<Vec<StatusCode>>,
 }
 
@@ -286,10 +328,11 @@ pub(super) struct Retry {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Hedging {
-    /// Attempts, the first one included.
+    /// Attempts, the first one included, each at another endpoint: with one endpoint there is no hedging.
     #[schemars(transform = limits::HEDGING_ATTEMPTS.clone())]
     pub(super) max_attempts: Option<usize>,
-    /// From one attempt to the next: a duration, or p95: longer than 95 of 100 decisions took lately.
+    /// From one attempt to the next. `p95`: longer than 95 of 100 decisions took in the last 5 to 10 seconds, from the 20th
+    /// decision on.
     #[schemars(transform = limits::HEDGING_DELAY.clone())]
     pub(super) delay: Option<String>,
 }
@@ -298,10 +341,10 @@ pub(super) struct Hedging {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RetryBudget {
-    /// Of the decisions.
+    /// Of the decisions: each puts so many hundredths of a token into the bucket.
     #[schemars(transform = limits::BUDGET_PERCENT.clone())]
     pub(super) percent: Option<String>,
-    /// Besides those, so that a quiet backend has some.
+    /// Besides those: so many tokens each second, so that a quiet backend has some.
     #[schemars(transform = limits::BUDGET_PER_SECOND.clone())]
     pub(super) min_per_second: Option<usize>,
 }
@@ -310,7 +353,8 @@ pub(super) struct RetryBudget {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OutlierDetection {
-    /// Failures in a row: no answer in time, a broken connection, UNAVAILABLE, INTERNAL, UNKNOWN or DATA_LOSS. 0: they do not matter.
+    /// Failures in a row after which an endpoint is out: no answer in time, a broken connection, UNAVAILABLE, INTERNAL, UNKNOWN
+    /// or DATA_LOSS. 0: they do not matter.
     #[schemars(transform = limits::CONSECUTIVE_FAILURES.clone())]
     pub(super) consecutive_failures: Option<usize>,
     /// Between looks at the success rate.
@@ -322,10 +366,10 @@ pub(super) struct OutlierDetection {
     /// How long at most.
     #[schemars(transform = limits::MAX_EJECTION_TIME.clone())]
     pub(super) max_ejection_time: Option<String>,
-    /// Of the endpoints at a time. 0%: none.
+    /// Of the endpoints at a time, rounded down, but one in any case if another is left. 0%: none.
     #[schemars(transform = limits::MAX_EJECTION_PERCENT.clone())]
     pub(super) max_ejection_percent: Option<String>,
-    /// Leave out endpoints that succeed less often than the others. `{}` for the defaults. Default: off.
+    /// Leaves out endpoints that succeed less often than the others. `{}` turns it on. Default: off.
     pub(super) success_rate: Option<SuccessRate>,
 }
 
@@ -339,7 +383,7 @@ pub(super) struct SuccessRate {
     /// Endpoints that must have had enough decisions in the interval.
     #[schemars(transform = limits::MINIMUM_HOSTS.clone())]
     pub(super) minimum_hosts: Option<usize>,
-    /// Decisions in the interval that are enough.
+    /// Decisions in the interval that are enough, as one worker counts them.
     #[schemars(transform = limits::REQUEST_VOLUME.clone())]
     pub(super) request_volume: Option<usize>,
 }
@@ -348,37 +392,76 @@ pub(super) struct SuccessRate {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Route {
-    /// Name for logs and metrics. Unique. Default: the first of `messages`, or `routes[2]` if that name is taken.
+    /// Name for logs and metrics. Unique. Default: the first of `messages`, or `routes[2]` if another route has that name.
     #[schemars(length(min = 1, max = limits::MAX_NAME))]
     pub(super) name: Option<String>,
-    /// Names of messages, exact or with * (anything) and ? (one byte). Default: every message.
+    /// Names of messages (`spoe-message` in HAProxy), exact or with `*` (anything) and `?` (one byte). Default: every message.
     #[schemars(length(min = 1), inner(length(min = 1)))]
     pub(super) messages: Option<Vec<String>>,
-    /// Engine ids (from HAProxy's HELLO), exact or with * and ?. Default: any.
+    /// Engine ids from HAProxy's HELLO, exact or with `*` and `?`. HAProxy makes them up, one UUID per process and engine; to
+    /// tell engines apart give each its own listener. Default: any.
     #[schemars(length(min = 1), inner(length(min = 1)))]
     pub(super) engines: Option<Vec<String>>,
-    /// Names of listeners. Default: any.
+    /// Names of listeners that the message came in on. Default: any.
     #[schemars(length(min = 1))]
     pub(super) listeners: Option<Vec<String>>,
     /// Name of the backend that decides.
     #[schemars(required, title = "the name of a backend")]
     pub(super) backend: Option<String>,
-    /// For a decision, from reading the NOTIFY to writing the ACK. Set HAProxy's `timeout processing` to the same value or above.
+    /// For a decision, from reading the NOTIFY to writing the ACK. Above `ack_margin`, and 20 ms or more below HAProxy's `timeout
+    /// processing`, whose clock starts earlier: it counts queueing, connecting and HELLO.
     #[schemars(transform = limits::ROUTE_TIMEOUT.clone())]
     pub(super) timeout: Option<String>,
-    /// An arg of a message with an integer, in milliseconds, that may shorten the timeout. Default: none.
+    /// Name of an arg with an integer, in milliseconds, that shortens the timeout for the messages it comes with. It never makes
+    /// it longer. Default: none.
     #[schemars(length(min = 1))]
     pub(super) timeout_arg: Option<String>,
     /// What HAProxy gets when this route has no decision; goes before the `on_failure` at the top level.
     #[schemars(transform = without_unrouted)]
     pub(super) on_failure: Option<OnFailure>,
+    /// When HAProxy sends these messages, with what, and what it does with the answer, for `spop-bridge haproxy generate`. `{}` for the
+    /// defaults. Default: nothing is written for this route.
+    pub(super) haproxy: Option<RouteHaproxy>,
+}
+
+/// When HAProxy sends the messages of a route, with what, and what it does with the answer.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RouteHaproxy {
+    /// The event at which HAProxy sends the messages by itself. Default: on-frontend-http-request, unless there is a group.
+    pub(super) event: Option<Event>,
+    /// Name of the group in which an `http-request` rule sends the messages, instead of an event. Default: none.
+    #[schemars(title = SECTION_NAME_TITLE, extend("pattern" = SECTION_NAME_PATTERN))]
+    pub(super) group: Option<String>,
+    /// Args of each message, as in SPOE's `args`: name=sample,converter. Default: ip, method, path and token of a request, as far as they are
+    /// known by then.
+    #[schemars(length(max = limits::MAX_ARGS), inner(length(min = 1)))]
+    pub(super) args: Option<Vec<String>>,
+    /// For which requests: ACLs in braces, as behind `if`. Default: for all.
+    #[schemars(title = "ACLs in braces, as behind `if`", length(min = 1))]
+    pub(super) condition: Option<String>,
+    /// Variables (scope.name) that the service sets.
+    #[schemars(transform = Items("pattern", variable::PATTERN), extend("default" = DEFAULT_VARIABLES))]
+    pub(super) variables: Option<Vec<String>>,
+    /// The one of them that is true if the request may pass; or none, if nothing is denied.
+    #[schemars(extend("default" = DEFAULT_VERDICT))]
+    pub(super) verdict: Option<String>,
+    /// HTTP status of requests that may not pass.
+    #[schemars(transform = limits::DENY_STATUS.clone())]
+    pub(super) deny_status: Option<usize>,
+    /// What becomes of requests without a verdict: deny (fails closed) or allow (fails open).
+    #[schemars(extend("default" = NoVerdict::Deny.as_str()))]
+    pub(super) no_verdict: Option<NoVerdict>,
+    /// HTTP status of requests without a verdict, if they are denied.
+    #[schemars(transform = limits::NO_VERDICT_STATUS.clone())]
+    pub(super) no_verdict_status: Option<usize>,
 }
 
 /// Actions by cause. A cause that is not there has those of `default`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OnFailure {
-    /// For every cause that is not listed.
+    /// For every cause that is not listed beside it.
     pub(super) default: Option<FailureActions>,
     /// The deadline passed, or the service answered DEADLINE_EXCEEDED.
     pub(super) timeout: Option<FailureActions>,
@@ -388,11 +471,11 @@ pub(super) struct OnFailure {
     pub(super) overloaded: Option<FailureActions>,
     /// The service answered any other gRPC status but OK.
     pub(super) rejected: Option<FailureActions>,
-    /// The service's answer cannot be sent to HAProxy.
+    /// The service's answer cannot be sent to HAProxy: a bad name or value, or too long for a frame.
     pub(super) invalid_response: Option<FailureActions>,
-    /// No route wants the message.
+    /// No route wants the message. Only at the top level.
     pub(super) unrouted: Option<FailureActions>,
-    /// A bug of the bridge.
+    /// A bug of the bridge, or a decision that was still in flight when `drain.grace_period` was over.
     pub(super) internal: Option<FailureActions>,
 }
 
@@ -416,10 +499,10 @@ impl OnFailure {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FailureActions {
-    /// Variables (scope.name) to set, and their values.
+    /// Variables to set, and their values. Default: none.
     #[schemars(extend("propertyNames" = { "pattern": variable::PATTERN }))]
     pub(super) set: Option<BTreeMap<String, Constant>>,
-    /// Variables (scope.name) to unset.
+    /// Variables to remove. Default: none.
     #[schemars(transform = Items("pattern", variable::PATTERN))]
     pub(super) unset: Option<Vec<String>>,
 }
@@ -449,9 +532,9 @@ impl JsonSchema for Constant {
             "minProperties": 1,
             "maxProperties": 1,
             "properties": {
-                "ipv4": { "type": "string", "title": "an IPv4 address", "format": "ipv4" },
-                "ipv6": { "type": "string", "title": "an IPv6 address", "format": "ipv6" },
-                "bytes": { "type": "string", "title": "base64", "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$" },
+                "ipv4": { "type": "string", "title": "an IPv4 address", "format": "ipv4", "description": "`{ ipv4: 192.0.2.1 }`" },
+                "ipv6": { "type": "string", "title": "an IPv6 address", "format": "ipv6", "description": "`{ ipv6: \"2001:db8::1\" }`" },
+                "bytes": { "type": "string", "title": "base64", "description": "Binary data: `{ bytes: AP8= }`", "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$" },
             },
         })
     }
@@ -461,7 +544,10 @@ impl JsonSchema for Constant {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Drain {
-    /// From the signal until connections are no longer accepted; health checks fail in the meantime.
+    /// From the signal until connections are no longer accepted; health checks fail in the meantime. Time for HAProxy and
+    /// balancers to notice: at least `inter` × `fall` of HAProxy's `check`, and one `inter` more to be safe: 3s for `inter 1s
+    /// fall 2`, 8s for HAProxy's own defaults (`inter 2s fall 3`). Together with `grace_period` it stays below the time that the
+    /// supervisor gives (30 s in Kubernetes).
     #[schemars(transform = limits::DRAIN_DELAY.clone())]
     pub(super) delay: Option<String>,
     /// For decisions in flight after that.
@@ -473,19 +559,21 @@ pub(super) struct Drain {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DecisionLog {
-    /// Log every decision that ended in a fallback. Default: true.
+    /// Log every decision that ended in a fallback.
     #[schemars(extend("default" = true))]
     pub(super) failures: Option<bool>,
-    /// Log one of so many decisions, whatever became of them. 1: all; 0: none.
+    /// Log one of so many decisions, drawn at random, whatever became of them. 1: all; 0: none.
     #[schemars(transform = limits::LOG_ONE_IN.clone())]
     pub(super) one_in: Option<usize>,
-    /// Lines a second at most; more are left out and counted.
+    /// Lines a second at most. More are left out, and counted in `spop_bridge_telemetry_dropped_total{signal="decision_log"}`.
     #[schemars(transform = limits::LOG_PER_SECOND.clone())]
     pub(super) max_per_second: Option<usize>,
-    /// Log the values of args. Default: true.
+    /// Log the values of args.
     #[schemars(extend("default" = true))]
     pub(super) args: Option<bool>,
-    /// Args whose values are never shown: names or globs with * and ?, in whatever case. Replaces the default list.
+    /// Args whose values are `(redacted)`: names or globs with `*` and `?`, in whatever case. The list replaces the default. Args
+    /// without a name never show their value. A URL may have secrets in its query: name its arg here, or pass HAProxy's `path`
+    /// instead.
     #[schemars(extend("default" = DecisionLogConfig::REDACT))]
     pub(super) redact: Option<Vec<String>>,
 }
@@ -506,11 +594,12 @@ pub(super) struct Log {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Admin {
-    /// host:port, unix: and the absolute path of a socket, or off. Whoever reaches it can read everything there, so it belongs on loopback or behind a
-    /// network policy.
+    /// Where to listen. Whoever reaches it can read everything there, so it belongs on loopback or behind a network policy;
+    /// secrets are not there, and changing the log level takes a peer on loopback or a Unix socket. If nobody has said it and the
+    /// address is taken, the bridge warns and goes on without; otherwise that is an error.
     #[schemars(title = ADMIN_BIND_TITLE, extend("default" = DEFAULT_ADMIN_BIND))]
     pub(super) bind: Option<String>,
-    /// Permissions and owner of a Unix socket. Only with a unix: bind.
+    /// Permissions and owner of the socket file. Only with a `unix:` bind.
     pub(super) unix: Option<UnixSocket>,
 }
 
@@ -549,6 +638,14 @@ pub(super) const ENDPOINT_TITLE: &str = "http(s)://host:port, dns:///host:port o
 pub(super) const SERVER_NAME_TITLE: &str = "a DNS name or an IP address";
 pub(super) const AUTHORITY_TITLE: &str = "host or host:port";
 pub(super) const SAN_TITLE: &str = "a DNS name, an IP address, or a URI such as spiffe://example.org/haproxy";
+pub(super) const DEFAULT_ENGINE: &str = "bridge";
+pub(super) const DEFAULT_HAPROXY_BACKEND: &str = "spop-bridge";
+/// What the examples of decision services set.
+pub(super) const DEFAULT_VARIABLES: [&str; 3] = ["txn.allow", "txn.reason", "txn.score"];
+pub(super) const DEFAULT_VERDICT: &str = "txn.allow";
+pub(super) const NO_VERDICT_VARIABLE: &str = "none";
+pub(super) const SECTION_NAME_TITLE: &str = "a name of letters, digits, _, ., : and -";
+const SECTION_NAME_PATTERN: &str = "^[A-Za-z0-9_.:-]{1,128}$";
 const FILE_TITLE: &str = "the path of a PEM file";
 const VERSION_TITLE: &str = r#""1.2" or "1.3", in quotes"#;
 const BACKEND_NAME_PATTERN: &str = "^[A-Za-z0-9_.-]{1,128}$";

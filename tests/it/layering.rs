@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// A folder or file of `src/`, and what it may name after `crate::`.
-const ALLOWED: [(&str, &[&str]); 20] = [
+const ALLOWED: [(&str, &[&str]); 21] = [
     ("spop", &[]),
     ("pb", &[]),
     ("deadline", &[]),
@@ -18,6 +18,7 @@ const ALLOWED: [(&str, &[&str]); 20] = [
     ("config", &["spop"]),
     ("telemetry", &["config", "spop"]),
     ("tls", &["config"]),
+    ("haproxy", &["config", "spop"]),
     ("otlp", &["telemetry", "tls", "config"]),
     ("agent", &["spop", "shutdown", "timer", "telemetry::event", "telemetry::metrics", "telemetry::connections"]),
     ("bridge", &["spop", "pb", "deadline", "config", "protobuf", "telemetry", "grpc::CallError", "grpc::Request", "grpc::Trail"]),
@@ -47,7 +48,24 @@ const ALLOWED: [(&str, &[&str]); 20] = [
             "shutdown",
         ],
     ),
-    ("cli", &["app", "control", "otlp", "agent", "service", "tls", "telemetry", "config", "spop", "pb", "deadline", "shutdown"]),
+    (
+        "cli",
+        &[
+            "app",
+            "control",
+            "haproxy",
+            "otlp",
+            "agent",
+            "service",
+            "tls",
+            "telemetry",
+            "config",
+            "spop",
+            "pb",
+            "deadline",
+            "shutdown",
+        ],
+    ),
     ("control", &["agent", "bridge", "grpc", "tls", "telemetry", "config", "spop", "pb", "deadline", "shutdown"]),
 ];
 

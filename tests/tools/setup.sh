@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that `make test` and `make check` need, put in place once: HAProxy
 # 2.6, 3.0 and 3.2, curl, compilers, Python with grpcio, Go, the example
-# services built, Prometheus and an OpenTelemetry Collector. What this repository
+# services built, Prometheus, an OpenTelemetry Collector, Helm and kubectl. What this repository
 # alone needs goes to .cache/; the rest comes from apt. Nothing to do takes about
 # a second.
 #
@@ -34,6 +34,8 @@ compiles() { has "$1" && echo '#include <stdlib.h>' | "$1" -x "$2" -fsyntax-only
 system_tools() {
     local packages=()
     has curl || packages+=(curl)
+    has groff || packages+=(groff-base)          # reads our manual pages
+    has openssl || packages+=(openssl)
     compiles cc c || packages+=(gcc libc6-dev)
     compiles c++ c++ || packages+=(g++)          # libFuzzer's runtime, in `make check`
     python_is_usable || packages+=(python3 python3-venv)
@@ -45,6 +47,8 @@ system_tools() {
     [ ${#packages[@]} -eq 0 ] || apt_install "${packages[@]}" || true
 
     has curl || lacks "curl"
+    has groff || lacks "groff"
+    has openssl || lacks "openssl"
     compiles cc c || lacks "a C compiler with headers (cc)"
     compiles c++ c++ || lacks "a C++ compiler with headers (c++)"
     python_is_usable || lacks "Python 3.10 or later with venv (python3)"
@@ -104,6 +108,25 @@ observers() {
     "$tools/get-collector.sh" >/dev/null || lacks "the OpenTelemetry Collector"
 }
 
+# --- Helm, kubectl, .cache/deploy ----------------------------------------------
+
+kubernetes_side() {
+    local venv=$cache/deploy log=$cache/deploy-setup.log pinned=$repo/tests/deploy/requirements.txt
+    python_is_usable || return 0
+    "$tools/get-kubernetes-tools.sh" >/dev/null || lacks "Helm 3, Helm 4 and kubectl"
+    if ! fresh "$venv/.stamp" "$pinned" || ! "$venv/bin/python" -c '' 2>/dev/null; then
+        say "installing the Python packages of tests/deploy"
+        rm -rf "$venv"
+        if ! { python3 -m venv "$venv" &&
+               "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$pinned"; } >"$log" 2>&1; then
+            tail -n 3 "$log" >&2
+            lacks "the Python packages of tests/deploy (is the network there? all of pip's words: $log)"
+            return 0
+        fi
+        stamp "$venv/.stamp" "$pinned"
+    fi
+}
+
 # Nothing at all goes without it, and it is not for a script to choose how.
 has cargo || die "cargo is missing: install Rust 1.89 or later by rustup, https://rustup.rs"
 mkdir -p "$cache"
@@ -112,6 +135,7 @@ haproxies
 python_side
 go_side
 observers
+kubernetes_side
 
 if [ ${#missing[@]} -gt 0 ]; then
     say "missing, and not to be had by itself here:"

@@ -21,6 +21,7 @@ use crate::spop::{NotifyEncoder, TypedData};
 /// Sends a few requests, prints what each got and why, and stays up for requests of your own until Ctrl-C. Without HAProxy
 /// it plays HAProxy's part itself.
 #[derive(Debug, Parser)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// End after the requests.
     #[arg(long)]
@@ -29,6 +30,15 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     haproxy: Option<PathBuf>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  Stay up, and ask from another terminal:
+    spop-bridge demo
+    curl -i -H 'x-token: let-me-in' http://127.0.0.1:8080/admin
+
+  A few requests through a HAProxy that is not on the path:
+    spop-bridge demo --once --haproxy /usr/sbin/haproxy";
 
 /// A request of the demo: path, token, and what it shows.
 const REQUESTS: [(&str, Option<&str>, &str); 3] = [

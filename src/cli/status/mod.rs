@@ -22,6 +22,7 @@ use crate::config::parse_duration;
 ///
 /// Reads the admin port. Ends with 0 if the bridge is ready and with 1 if not.
 #[derive(Debug, Parser)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// The bridge's admin port: host:port or unix:/path.
     #[arg(long, env = "SPOP_BRIDGE_ADMIN", value_name = "ADDRESS", default_value = "127.0.0.1:9902")]
@@ -33,6 +34,14 @@ pub(super) struct Args {
     #[arg(long, value_name = "INTERVAL", value_parser = parse_interval, num_args = 0..=1, require_equals = true, default_missing_value = "2s")]
     watch: Option<Duration>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  Look on while requests come in:
+    spop-bridge status --watch
+
+  Wait in a script until the bridge is ready:
+    until spop-bridge status --admin unix:/run/spop-bridge/admin.sock >/dev/null; do sleep 1; done";
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     if args.admin == "off" {

@@ -8,6 +8,7 @@ mod address;
 mod backends;
 mod base64;
 mod endpoints;
+mod haproxy;
 mod listeners;
 mod resilience;
 mod routes;
@@ -62,6 +63,7 @@ pub(super) fn check(raw: &raw::Config, findings: &mut Findings) -> Config {
         decision_log: raw.decision_log.as_ref().map(decision_log),
         admin: admin(raw.admin.as_ref(), &root.key("admin"), &listeners, findings),
         effective: Effective::default(),
+        haproxy: haproxy::check(raw.haproxy.as_ref(), &root.key("haproxy"), findings),
         listeners,
         backends,
         routes,

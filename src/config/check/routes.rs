@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::Findings;
 use super::actions::{Fallback, Said, resolve};
+use super::haproxy;
+use super::listeners::longest_prefix;
 use crate::config::error::Warning;
 use crate::config::limits::ROUTE_TIMEOUT;
 use crate::config::model::{BackendConfig, ListenerConfig, RouteConfig};
@@ -37,6 +39,7 @@ impl Context<'_> {
         let one = |(index, (raw, name)): (usize, (&raw::Route, Arc<str>))| self.route(raw, name, &path.index(index), findings);
         let routes: Vec<_> = raw.iter().zip(names).enumerate().map(one).collect();
         check_reachable(&routes, path, findings);
+        haproxy::check_together(&routes, path, findings);
         self.warn_of_unused_backends(&routes, findings);
         routes
     }
@@ -44,8 +47,8 @@ impl Context<'_> {
     fn route(&self, raw: &raw::Route, name: Arc<str>, path: &Path, findings: &mut Findings) -> RouteConfig {
         let listeners = self.listener_positions(raw.listeners.as_deref().unwrap_or_default(), &path.key("listeners"), findings);
         let from = self.listeners.iter().enumerate().filter(|(index, _)| listeners.is_empty() || listeners.contains(index));
-        let said =
-            self.fallback.check(raw.on_failure.as_ref(), from.map(|(_, listener)| listener), &path.key("on_failure"), findings);
+        let from = from.map(|(_, listener)| listener);
+        let said = self.fallback.check(raw.on_failure.as_ref(), from.clone(), &path.key("on_failure"), findings);
         RouteConfig {
             name,
             messages: raw.messages.as_deref().map_or_else(|| vec![Pattern::new("*")], patterns),
@@ -54,6 +57,7 @@ impl Context<'_> {
             timeout: self.timeout(raw.timeout.as_deref(), &path.key("timeout"), findings),
             timeout_arg: raw.timeout_arg.clone(),
             on_failure: resolve(&[&said, self.on_failure]),
+            haproxy: haproxy::route(raw, longest_prefix(from), path, findings),
             listeners,
         }
     }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::{BACKEND, EVERYTHING, read};
 use crate::config::{
-    AdaptiveLimitConfig, AdminConfig, BackendTls, Bind, BudgetConfig, Cause, Config, DnsConfig, EndpointConfig, HealthConfig,
-    HedgingConfig, HedgingDelay, Identity, LogFormat, LogLevel, OnFailure, OutlierConfig, Overrides, Pattern, Protocol,
-    RetryConfig, San, StatusCode, SuccessRateConfig, TlsVersion,
+    AdaptiveLimitConfig, AdminConfig, BackendTls, Bind, BudgetConfig, Cause, Config, DnsConfig, EndpointConfig, Event,
+    HaproxyConfig, HealthConfig, HedgingConfig, HedgingDelay, Identity, LogFormat, LogLevel, Moment, NoVerdict, OnFailure,
+    OutlierConfig, Overrides, Pattern, Protocol, RetryConfig, San, StatusCode, SuccessRateConfig, TlsVersion, Verdict,
 };
 use crate::spop::{Action, TypedData};
 
@@ -114,9 +114,26 @@ fn every_key_arrives() {
     assert_eq!(tls.allowed_sans, [San::Uri("spiffe://example.org/waf".to_owned())]);
     assert_eq!(tls.min_version, TlsVersion::V1_3);
 
-    let [checks, rest] = config.routes.as_slice() else { panic!("{:?}", config.routes) };
+    let [checks, body, pick, rest] = config.routes.as_slice() else { panic!("{:?}", config.routes) };
     assert_eq!((&*checks.name, &*rest.name), ("checks", "waf-*"));
     assert_eq!((checks.backend, rest.backend), (0, 1));
+    assert_eq!(checks.haproxy, None);
+    let haproxy = body.haproxy.as_ref().unwrap();
+    assert_eq!(
+        (&haproxy.moment, haproxy.args.as_slice()),
+        (&Moment::Group("body".to_owned()), ["path=path", "body=req.body"].map(str::to_owned).as_slice())
+    );
+    assert_eq!(haproxy.condition.as_ref().unwrap().alternatives().count(), 2);
+    assert_eq!(haproxy.variables.iter().map(ToString::to_string).collect::<Vec<_>>(), ["txn.body_allow", "txn.rule"]);
+    let variable = "txn.body_allow".parse().unwrap();
+    assert_eq!(
+        haproxy.verdict,
+        Some(Verdict { variable, deny_status: 429, no_verdict: NoVerdict::Allow, no_verdict_status: 500 })
+    );
+    let haproxy = pick.haproxy.as_ref().unwrap();
+    assert_eq!((&haproxy.moment, &haproxy.verdict), (&Moment::Event(Event::OnHttpResponse), &None));
+    let haproxy = HaproxyConfig { engine: "edge".to_owned(), backend: "deciders".to_owned(), bufsize: 65_536 };
+    assert_eq!(config.haproxy, haproxy);
     assert_eq!((checks.listeners.as_slice(), rest.listeners.as_slice()), ([1].as_slice(), [].as_slice()));
     assert!(checks.messages[1].matches(b"check-v2") && checks.engines[0].matches(b"waf-1") && rest.engines.is_empty());
     assert_eq!((checks.timeout, rest.timeout), (Duration::from_millis(20), Duration::from_millis(50)));
@@ -126,7 +143,7 @@ fn every_key_arrives() {
 #[test]
 fn fallback_actions_are_resolved_for_each_cause() {
     let (config, _) = read(EVERYTHING);
-    let [checks, rest] = config.routes.as_slice() else { panic!("{:?}", config.routes) };
+    let [checks, .., rest] = config.routes.as_slice() else { panic!("{:?}", config.routes) };
     let of_checks = |cause| printed(&checks.on_failure, cause);
     assert_eq!(of_checks(Cause::Timeout), ["txn.allow=Bool(false)", "txn.reason=\"late\"", "unset txn.score"]);
     // A route's default goes before what the top level says for the cause.
@@ -305,4 +322,44 @@ fn admin() {
     let text = format!("{BACKEND}admin: {{bind: 'unix:/a', unix: {{mode: '0600'}}}}");
     let (config, _) = Config::from_yaml_with(&text, "test.yaml", &|_| None, &overrides).unwrap();
     assert_eq!(config.admin.bind, Some(Bind::Tcp("a:1".to_owned())));
+}
+
+#[test]
+fn haproxy_has_defaults() {
+    let (config, warnings) = read(&format!("{BACKEND}routes: [{{messages: [check-request], backend: a, haproxy: {{}}}}]"));
+    assert_eq!(warnings, []);
+    assert_eq!(config.haproxy, HaproxyConfig { engine: "bridge".to_owned(), backend: "spop-bridge".to_owned(), bufsize: 16_384 });
+    let haproxy = config.routes[0].haproxy.as_ref().unwrap();
+    assert_eq!((&haproxy.moment, &haproxy.condition), (&Moment::Event(Event::OnFrontendHttpRequest), &None));
+    assert_eq!(haproxy.args, ["ip=src", "method=method", "path=path,url_dec", "token=req.hdr(x-token)"]);
+    assert_eq!(haproxy.variables.iter().map(ToString::to_string).collect::<Vec<_>>(), ["txn.allow", "txn.reason", "txn.score"]);
+    let variable = "txn.allow".parse().unwrap();
+    assert_eq!(
+        haproxy.verdict,
+        Some(Verdict { variable, deny_status: 403, no_verdict: NoVerdict::Deny, no_verdict_status: 503 })
+    );
+    for event in ["on-client-session", "on-tcp-response", "on-http-response"] {
+        let (config, _) = read(&format!("{BACKEND}routes: [{{messages: [m], backend: a, haproxy: {{event: {event}}}}}]"));
+        let args = &config.routes[0].haproxy.as_ref().unwrap().args;
+        assert!(args.contains(&"ip=src".to_owned()) && !args.contains(&"method=method".to_owned()), "{event}: {args:?}");
+    }
+}
+
+#[test]
+fn routes_for_different_requests_may_have_one_verdict() {
+    let text = "backends: {a: {endpoints: ['http://a:1']}, b: {endpoints: ['http://b:1']}}
+routes:
+- {messages: [x], backend: a, haproxy: {condition: '{ path_beg /a }'}}
+- {messages: [y], backend: b, haproxy: {condition: '!{ path_beg /a }'}}";
+    assert_eq!(read(text).1, []);
+}
+
+#[test]
+fn an_arg_that_shortens_the_timeout_must_be_sent() {
+    let with = |args: &str| {
+        let text = format!("{BACKEND}routes: [{{messages: [m], backend: a, timeout_arg: budget, haproxy: {{args: [{args}]}}}}]");
+        read(&text).1.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(with("ip=src"), ["routes[0].haproxy.args: none is called budget, the route's timeout_arg"]);
+    assert!(with("budget=int(10)").is_empty());
 }

@@ -3,6 +3,8 @@
 mod bench;
 mod check;
 mod demo;
+mod generate;
+mod man;
 mod notify;
 mod run;
 mod status;
@@ -45,12 +47,12 @@ fn file(directory: &Path, text: &str) -> PathBuf {
 fn help_and_version_are_no_errors() {
     let (exit, out, _) = spop_bridge(&["--help"]);
     assert_eq!(exit, code::SUCCESS);
-    for word in ["run", "check", "schema", "demo", "notify", "status", "bench", "Exit codes"] {
+    for word in ["run", "check", "schema", "haproxy", "demo", "notify", "status", "bench", "completions", "man", "Exit codes"] {
         assert!(out.contains(word), "{word} in {out}");
     }
     let (exit, out, _) = spop_bridge(&["--version"]);
     assert_eq!((exit, out.trim()), (code::SUCCESS, &format!("spop-bridge {}", env!("CARGO_PKG_VERSION"))[..]));
-    for command in ["run", "check", "schema", "demo", "notify", "status", "bench"] {
+    for command in ["run", "check", "schema", "haproxy", "demo", "notify", "status", "bench", "completions", "man"] {
         assert_eq!(spop_bridge(&[command, "--help"]).0, code::SUCCESS, "{command}");
     }
 }

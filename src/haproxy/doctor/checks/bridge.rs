@@ -1,0 +1,194 @@
+//! HAProxy's side held against the bridge's configuration.
+
+use std::time::Duration;
+
+use super::super::case::{Case, Engine};
+use super::super::finding::{self, Findings, Severity};
+use super::super::line::Line;
+use super::super::proxy::{Proxy, Server, Setting, Settings};
+use super::super::sample;
+use super::super::spoe::Section;
+use super::backend::backends;
+use super::list;
+use crate::config::{Bind, Config, ListenerConfig, RouteConfig};
+
+/// What queueing, connecting and HELLO may take, which HAProxy counts and the bridge can't.
+const MARGIN: Duration = Duration::from_millis(20);
+
+pub(super) fn check(case: &Case<'_>, out: &mut Findings) {
+    let Some(bridge) = case.bridge else { return };
+    for engine in &case.engines {
+        let Some(agent) = engine.spoe.agent() else { continue };
+        let messages = sent(engine);
+        for message in &messages {
+            if !bridge.routes.iter().any(|route| takes(route, message)) {
+                unrouted(message, bridge, out);
+            }
+        }
+        let routes: Vec<_> = bridge.routes.iter().filter(|route| messages.iter().any(|message| takes(route, message))).collect();
+        timeout(agent, &routes, out);
+        prefix(engine, agent, bridge, out);
+        if !engine.uses.is_empty() {
+            variables(case, engine, agent, bridge, out);
+        }
+    }
+    for (_, backend) in backends(case) {
+        backend.servers().iter().for_each(|server| address(case, backend, server, bridge, out));
+    }
+}
+
+fn sent(engine: &Engine) -> Vec<&Section> {
+    let lists = engine.spoe.agents.iter().chain(&engine.spoe.groups);
+    lists.flat_map(|section| section.names("messages")).filter_map(|name| engine.spoe.message(name.text)).collect()
+}
+
+fn takes(route: &RouteConfig, message: &Section) -> bool {
+    route.messages.iter().any(|pattern| pattern.matches(message.name.as_bytes()))
+}
+
+fn unrouted(message: &Section, bridge: &Config, out: &mut Findings) {
+    let patterns = bridge.routes.iter().flat_map(|route| &route.messages).map(|pattern| pattern.as_str());
+    out.add(
+        &finding::UNROUTED,
+        &message.head,
+        format!("no route of the bridge takes message `{}`", message.name),
+        format!("routes take {}; for other messages HAProxy gets the answer of `on_failure: unrouted`", list(patterns)),
+        format!("routes: [{{ messages: [{}], backend: ... }}]", message.name),
+    );
+}
+
+fn timeout(agent: &Section, routes: &[&RouteConfig], out: &mut Findings) {
+    let (Setting::Known(line), Setting::Known(milliseconds)) =
+        (agent.line(&["timeout", "processing"]), agent.time(&["timeout", "processing"]))
+    else {
+        return;
+    };
+    let Some(longest) = routes.iter().max_by_key(|route| route.timeout) else { return };
+    let processing = Duration::from_millis(milliseconds);
+    let least = (longest.timeout + MARGIN).as_millis();
+    if milliseconds == 0 || processing >= longest.timeout + MARGIN {
+        return;
+    }
+    let late = processing <= longest.timeout;
+    out.add_as(
+        &finding::BRIDGE_TIMEOUT,
+        if late { Severity::Error } else { Severity::Warning },
+        line,
+        format!("`timeout processing` is {milliseconds} ms, and the timeout of route `{}` {} ms", longest.name, longest.timeout.as_millis()),
+        if late {
+            "HAProxy gives up first: of a late service it sees error 1 and never the fallback of the bridge"
+        } else {
+            "HAProxy counts queueing, connecting and HELLO too: less than 20 ms more than the route's, and it may give up before the bridge's fallback"
+        },
+        format!("timeout processing {least}ms"),
+    );
+}
+
+fn prefix(engine: &Engine, agent: &Section, bridge: &Config, out: &mut Findings) {
+    let Setting::Known(prefix) = engine.prefix() else { return };
+    let told: Vec<_> = bridge.listeners.iter().filter_map(|listener| listener.var_prefix.as_deref()).collect();
+    if told.len() == bridge.listeners.len() && !told.contains(&prefix) {
+        out.add(
+            &finding::BRIDGE_PREFIX,
+            agent.line(&["option", "var-prefix"]).known().unwrap_or(&agent.head),
+            format!("the prefix is `{prefix}` here, and {} in `var_prefix` of the bridge's listeners", list(told)),
+            "the bridge counts the prefix in where names of variables could get too long",
+            format!("var_prefix: {prefix}"),
+        );
+    }
+}
+
+/// Variables that the bridge itself sets, and HAProxy may not create.
+fn variables(case: &Case<'_>, engine: &Engine, agent: &Section, bridge: &Config, out: &mut Findings) {
+    let Setting::Known(prefix) = engine.prefix() else { return };
+    if case.unclear || agent.option("force-set-var") != Setting::Unset || !agent.is_certain("register-var-names") {
+        return;
+    }
+    let registered = agent.names("register-var-names");
+    let failures = bridge.routes.iter().map(|route| &route.on_failure).chain([&bridge.on_failure]);
+    let mut names: Vec<_> = failures.flat_map(set_by).collect();
+    names.push((bridge.status_variable.scope.as_str().to_owned(), bridge.status_variable.name.clone()));
+    names.sort();
+    names.dedup();
+    let missing: Vec<_> = names
+        .into_iter()
+        .filter(|(scope, name)| {
+            let full = format!("{scope}.{prefix}.{name}");
+            let mentioned = case.all_words().any(|(_, word)| sample::mentions(word.text(), &full));
+            !mentioned && !registered.iter().any(|registered| registered.text == name)
+        })
+        .map(|(_, name)| name)
+        .collect();
+    if !missing.is_empty() {
+        let names: Vec<_> = missing.iter().map(|name| &name[..]).collect();
+        out.add(
+            &finding::BRIDGE_VARIABLE,
+            &agent.head,
+            format!("HAProxy ignores variables that the bridge sets: {}", list(names.iter().copied())),
+            "HAProxy creates no variable that its configuration doesn't mention; no rule does, and the agent doesn't register them",
+            format!("register-var-names {}", names.join(" ")),
+        );
+    }
+}
+
+fn set_by(on_failure: &crate::config::OnFailure) -> Vec<(String, String)> {
+    use crate::config::Cause;
+    use crate::spop::Action;
+    let actions = Cause::ALL.iter().flat_map(|cause| on_failure.actions(*cause).iter());
+    actions
+        .filter_map(|action| match action {
+            Action::SetVar { scope, name, .. } => Some((scope.as_str().to_owned(), String::from_utf8_lossy(name).into_owned())),
+            Action::UnsetVar { .. } => None,
+        })
+        .collect()
+}
+
+fn address(case: &Case<'_>, backend: &Proxy, server: &Server<'_>, bridge: &Config, out: &mut Findings) {
+    let Some(address) = server.address() else { return };
+    let path = address.strip_prefix("unix@").or_else(|| address.starts_with('/').then_some(address));
+    let mut fault = |line: &Line, what: String, why: &str, mend: String| out.add(&finding::BRIDGE_ADDRESS, line, what, why, mend);
+    let listener = match path {
+        Some(path) => {
+            let chroot = case.config.global.value(&["chroot"]);
+            let Setting::Known(chroot) = (if chroot == Setting::Unset { Setting::Known("/") } else { chroot }) else { return };
+            let path = format!("{}/{}", chroot.trim_end_matches('/'), path.trim_start_matches('/'));
+            let found = bridge
+                .listeners
+                .iter()
+                .find(|listener| matches!(&listener.bind, Bind::Unix { path: own, .. } if own.as_os_str() == &*path));
+            if found.is_none() {
+                let binds: Vec<_> = bridge.listeners.iter().map(|listener| listener.bind.to_string()).collect();
+                fault(
+                    server.line,
+                    format!(
+                        "server `{}` of {} is looked up as {path}, where the bridge doesn't listen",
+                        server.name(),
+                        backend.title()
+                    ),
+                    "the path of a `unix@` server is looked up inside `chroot`; other mounts in other containers may change it once more",
+                    format!("the bridge listens on {}", list(binds.iter().map(|bind| &bind[..]))),
+                );
+            }
+            found
+        }
+        None => with_port(bridge, address),
+    };
+    let Some(listener) = listener else { return };
+    if !server.is_unclear() && listener.tls.is_some() != server.has("ssl") {
+        let (has, wants) = if listener.tls.is_some() { ("has TLS", "no `ssl`") } else { ("has no TLS", "`ssl`") };
+        fault(
+            server.line,
+            format!("the bridge's listener {} {has}, and server `{}` {wants}", listener.bind, server.name()),
+            "one side speaks TLS and the other doesn't: no connection comes to be",
+            if listener.tls.is_some() { "ssl verify required ca-file FILE verifyhost NAME".into() } else { "no-ssl".into() },
+        );
+    }
+}
+
+/// The listener on the port of an address, if there is exactly one.
+fn with_port<'a>(bridge: &'a Config, address: &str) -> Option<&'a ListenerConfig> {
+    let port = address.rsplit_once(':')?.1;
+    let has_port = |listener: &&ListenerConfig| matches!(&listener.bind, Bind::Tcp(own) if own.rsplit_once(':').is_some_and(|(_, own)| own == port));
+    let mut found = bridge.listeners.iter().filter(has_port);
+    found.next().filter(|_| found.next().is_none())
+}

@@ -1,0 +1,256 @@
+//! What is to be written, decided: which routes, which servers, which numbers.
+
+use std::time::Duration;
+
+use super::server::{Server, Target};
+use super::{GenerateError, Options};
+use crate::config::{Cause, Config, Event, ListenerConfig, Moment, NoVerdict, OnFailure, RouteConfig, RouteHaproxy, Variable};
+use crate::spop::Action;
+
+/// A route that HAProxy is to ask, and how.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ask<'a> {
+    pub(super) route: &'a RouteConfig,
+    pub(super) haproxy: &'a RouteHaproxy,
+}
+
+/// All that is written, but for the words.
+#[derive(Debug)]
+pub(super) struct Plan<'a> {
+    pub(super) config: &'a Config,
+    pub(super) options: &'a Options,
+    /// At least one.
+    pub(super) asks: Vec<Ask<'a>>,
+    /// `option var-prefix`.
+    pub(super) prefix: &'a str,
+    /// Bytes of the largest frame that both sides agree to.
+    pub(super) frame: u32,
+    /// At least one.
+    pub(super) servers: Vec<Server<'a>>,
+}
+
+impl<'a> Plan<'a> {
+    pub(super) fn new(config: &'a Config, options: &'a Options) -> Result<Self, GenerateError> {
+        let asks: Vec<_> =
+            config.routes.iter().filter_map(|route| route.haproxy.as_ref().map(|haproxy| Ask { route, haproxy })).collect();
+        if asks.is_empty() {
+            let backend = config.backends.first().map_or("decisions", |backend| &backend.name).to_owned();
+            return Err(GenerateError::NothingAsked { backend });
+        }
+        let listeners = listeners(config, options, &asks)?;
+        let frame = listeners.iter().map(|listener| listener.max_frame_size).min().unwrap_or(u32::MAX);
+        let plan = Self {
+            frame: frame.min(config.haproxy.bufsize.saturating_sub(FRAME_LENGTH)),
+            prefix: prefix(&listeners)?,
+            servers: servers(&listeners, &options.servers)?,
+            config,
+            options,
+            asks,
+        };
+        match plan.asks.iter().find(|ask| plan.cut(**ask).is_some_and(|bytes| bytes < LEAST_BODY)) {
+            Some(ask) => Err(GenerateError::FrameTooSmall { frame: plan.frame, message: ask.messages().join(", ") }),
+            None => Ok(plan),
+        }
+    }
+
+    /// Those that are sent at one of `events`.
+    pub(super) fn at(&self, events: &[Event]) -> impl Iterator<Item = Ask<'a>> {
+        let at = |ask: &Ask<'_>| matches!(ask.haproxy.moment, Moment::Event(event) if events.contains(&event));
+        self.asks.iter().copied().filter(at)
+    }
+
+    /// The groups, in the order of the routes.
+    pub(super) fn groups(&self) -> Vec<(&'a str, Vec<Ask<'a>>)> {
+        let mut groups: Vec<(&str, Vec<Ask<'_>>)> = Vec::new();
+        for ask in &self.asks {
+            let Moment::Group(name) = &ask.haproxy.moment else { continue };
+            match groups.iter_mut().find(|(group, _)| group == name) {
+                Some((_, asks)) => asks.push(*ask),
+                None => groups.push((name, vec![*ask])),
+            }
+        }
+        groups
+    }
+
+    /// A variable as rules name it.
+    pub(super) fn var(&self, variable: &Variable) -> String {
+        format!("{}.{}.{}", variable.scope.as_str(), self.prefix, variable.name)
+    }
+
+    /// Names of all variables that are set, each once.
+    pub(super) fn names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut add = |name: &str| {
+            if !names.iter().any(|known| known == name) {
+                names.push(name.to_owned());
+            }
+        };
+        self.asks.iter().flat_map(|ask| &ask.haproxy.variables).for_each(|variable| add(&variable.name));
+        let fallbacks = self.asks.iter().map(|ask| &ask.route.on_failure).chain([&self.config.on_failure]);
+        fallbacks.flat_map(set_by).for_each(|name| add(&name));
+        self.bridges_own().for_each(|variable| add(&variable.name));
+        names
+    }
+
+    /// What the bridge itself sets with an ACK.
+    pub(super) fn bridges_own(&self) -> impl Iterator<Item = &'a Variable> {
+        let variables = self.config.decision_variables.iter();
+        let variables = variables.flat_map(|of| [&of.cause, &of.latency, &of.attempts, &of.source]);
+        [&self.config.status_variable].into_iter().chain(variables)
+    }
+
+    /// `timeout processing`: its clock starts earlier than the bridge's.
+    pub(super) fn processing(&self) -> Duration {
+        let millis = self.slowest().as_micros().div_ceil(1_000);
+        Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)) + HEAD_START
+    }
+
+    /// The longest timeout of the routes.
+    pub(super) fn slowest(&self) -> Duration {
+        self.asks.iter().map(|ask| ask.route.timeout).max().unwrap_or_default()
+    }
+
+    /// How many bytes of a body go into the messages of `ask`, if a body does that nobody has cut.
+    ///
+    /// All messages of a moment share a frame.
+    pub(super) fn cut(&self, ask: Ask<'_>) -> Option<u32> {
+        let bodies = |ask: &Ask<'_>| {
+            ask.haproxy.args.iter().filter(|arg| is_whole_body(arg)).count().saturating_mul(ask.route.messages.len())
+        };
+        if bodies(&ask) == 0 {
+            return None;
+        }
+        let together: usize = self.asks.iter().filter(|other| other.haproxy.moment == ask.haproxy.moment).map(bodies).sum();
+        let room = self.frame.saturating_sub(FRAME_HEAD + OTHER_ARGS);
+        Some(room / u32::try_from(together).unwrap_or(u32::MAX).max(1))
+    }
+
+    /// What must be put in by hand, each once.
+    pub(super) fn missing(&self) -> Vec<String> {
+        let mut missing: Vec<_> = self.servers.iter().flat_map(|server| server.missing(&self.options.tls)).collect();
+        missing.sort();
+        missing.dedup();
+        missing
+    }
+}
+
+impl<'a> Ask<'a> {
+    pub(super) fn messages(self) -> Vec<&'a str> {
+        self.route.messages.iter().map(|message| message.as_str()).collect()
+    }
+
+    /// The args, with bodies cut to `bytes`.
+    pub(super) fn args(self, bytes: Option<u32>) -> Vec<String> {
+        let cut = |arg: &String| match (body(arg), bytes) {
+            (Some(body), Some(bytes)) if is_whole_body(arg) => arg.replacen(body, &format!("{body},bytes(0,{bytes})"), 1),
+            _ => arg.clone(),
+        };
+        self.haproxy.args.iter().map(cut).collect()
+    }
+
+    /// Whether it sends anything of a request's body.
+    pub(super) fn sends_body(self) -> bool {
+        self.haproxy.args.iter().any(|arg| arg.contains(REQUEST_BODY))
+    }
+
+    /// Whether requests are refused for what the service does not see of their bodies.
+    pub(super) fn refuses_unseen(self) -> bool {
+        let http = match self.haproxy.moment {
+            Moment::Group(_) => true,
+            Moment::Event(event) => matches!(event, Event::OnFrontendHttpRequest | Event::OnBackendHttpRequest),
+        };
+        let closed = self.haproxy.verdict.as_ref().is_some_and(|verdict| verdict.no_verdict == NoVerdict::Deny);
+        http && closed && self.sends_body()
+    }
+
+    /// Whether its condition looks at the body: even the length of a chunked one is known only once it has arrived.
+    pub(super) fn asks_by_body(self) -> bool {
+        self.haproxy.condition.as_ref().is_some_and(|condition| condition.to_string().contains(REQUEST_BODY))
+    }
+}
+
+/// The listeners that HAProxy may use for all of `asks`.
+fn listeners<'a>(config: &'a Config, options: &Options, asks: &[Ask<'_>]) -> Result<Vec<&'a ListenerConfig>, GenerateError> {
+    let known = || config.listeners.iter().map(|listener| &*listener.name);
+    if let Some(name) = options.listeners.iter().find(|name| !known().any(|known| known == name.as_str())) {
+        return Err(GenerateError::UnknownListener { name: name.clone(), known: known().collect::<Vec<_>>().join(", ") });
+    }
+    let takes = |index: usize| asks.iter().all(|ask| ask.route.listeners.is_empty() || ask.route.listeners.contains(&index));
+    let wanted = |name: &str| options.listeners.is_empty() || options.listeners.iter().any(|wanted| wanted == name);
+    let all = config.listeners.iter().enumerate();
+    let usable: Vec<_> = all.filter(|(index, listener)| takes(*index) && wanted(&listener.name)).map(|(_, one)| one).collect();
+    if usable.is_empty() { Err(GenerateError::NoListener) } else { Ok(usable) }
+}
+
+fn names(listeners: &[&ListenerConfig]) -> String {
+    listeners.iter().map(|listener| &*listener.name).collect::<Vec<_>>().join(", ")
+}
+
+fn prefix<'a>(listeners: &[&'a ListenerConfig]) -> Result<&'a str, GenerateError> {
+    let mut prefixes = listeners.iter().filter_map(|listener| listener.var_prefix.as_deref());
+    let first = prefixes.next();
+    if prefixes.any(|prefix| Some(prefix) != first) {
+        return Err(GenerateError::Prefixes { listeners: names(listeners) });
+    }
+    Ok(first.unwrap_or(DEFAULT_PREFIX))
+}
+
+fn servers<'a>(listeners: &[&'a ListenerConfig], targets: &[Target]) -> Result<Vec<Server<'a>>, GenerateError> {
+    if targets.is_empty() {
+        let server = |listener: &&'a ListenerConfig| {
+            let target = Target::of(&listener.bind);
+            let unknown = || GenerateError::UnknownPort { name: listener.name.to_string(), bind: listener.bind.to_string() };
+            Ok(Server { target: target.ok_or_else(unknown)?, listener })
+        };
+        return listeners.iter().map(server).collect();
+    }
+    let tls = |listener: &ListenerConfig| listener.tls.as_ref().map(|tls| (tls.clients.is_some(), tls.min_version));
+    let (Some(listener), true) = (listeners.first(), listeners.windows(2).all(|pair| matches!(pair, [a, b] if tls(a) == tls(b))))
+    else {
+        return Err(GenerateError::MixedTls { listeners: names(listeners) });
+    };
+    Ok(targets.iter().map(|target| Server { target: target.clone(), listener }).collect())
+}
+
+/// Names of the variables that a fallback changes.
+fn set_by(on_failure: &OnFailure) -> impl Iterator<Item = String> {
+    let name = |action: Action<'_>| match action {
+        Action::SetVar { name, .. } | Action::UnsetVar { name, .. } => String::from_utf8_lossy(name).into_owned(),
+    };
+    Cause::ALL.iter().flat_map(move |cause| on_failure.actions(*cause).iter().map(name).collect::<Vec<_>>())
+}
+
+/// The sample of a body in an arg: `req.body` or `res.body`.
+fn body(arg: &str) -> Option<&'static str> {
+    let sample = arg.split_once('=').map_or(arg, |(_, sample)| sample);
+    let fetch = sample.split(',').next().unwrap_or_default();
+    ["req.body", "res.body"].into_iter().find(|body| *body == fetch)
+}
+
+/// Whether all of a body would be sent. What makes something short of it (a digest, a length, a field) needs all of it.
+fn is_whole_body(arg: &str) -> bool {
+    body(arg).is_some_and(|body| {
+        let converters = arg.split_once(body).map_or("", |(_, converters)| converters);
+        converters.split(',').skip(1).all(|converter| ["lower", "upper", "url_dec"].contains(&converter))
+    })
+}
+
+/// What all samples of a request's body begin with.
+const REQUEST_BODY: &str = "req.body";
+
+const DEFAULT_PREFIX: &str = "br";
+
+/// Time for queueing, connecting and HELLO, which `timeout processing` counts and the bridge cannot.
+pub(super) const HEAD_START: Duration = Duration::from_millis(50);
+
+/// The length before each frame, which is in HAProxy's buffer too.
+const FRAME_LENGTH: u32 = 4;
+
+/// Head of a NOTIFY, as HAProxy reckons it.
+const FRAME_HEAD: u32 = 32;
+
+/// Room for the other args of a moment: a long URL and a few headers.
+const OTHER_ARGS: u32 = 4_348;
+
+/// A shorter beginning of a body tells nothing.
+const LEAST_BODY: u32 = 1_024;

@@ -1,0 +1,4 @@
+//! HAProxy's configuration as the project writes and reads it, held against HAProxy itself.
+
+mod doctor;
+mod generate;

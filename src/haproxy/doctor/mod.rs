@@ -17,6 +17,7 @@ mod line;
 mod proxy;
 mod rules;
 mod sample;
+mod settings;
 mod spoe;
 mod word;
 

@@ -2,8 +2,9 @@
 
 use super::condition::Tri;
 use super::line::Line;
-use super::proxy::{Proxy, Settings};
+use super::proxy::Proxy;
 use super::sample::{self, VarName};
+use super::settings::Settings;
 use super::word::Word;
 
 /// When in the life of a request something happens, in the order of HAProxy's analysers.

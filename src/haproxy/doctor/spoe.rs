@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::line::{Line, Place, Text};
-use super::proxy::Settings;
+use super::settings::Settings;
 
 /// What stands in a file for one engine.
 #[derive(Debug, Default)]

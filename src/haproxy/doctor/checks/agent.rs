@@ -3,8 +3,8 @@
 use super::super::case::{Case, Engine, is_name};
 use super::super::finding::{self, Findings, Severity};
 use super::super::line::{Line, Modifier};
-use super::super::proxy::{Setting, Settings};
 use super::super::sample;
+use super::super::settings::{Setting, Settings};
 use super::super::spoe::Section;
 
 pub(super) fn check(case: &Case<'_>, out: &mut Findings) {

@@ -2,7 +2,8 @@
 
 use super::super::case::{Case, Engine};
 use super::super::finding::{self, Findings, Severity};
-use super::super::proxy::{Proxy, Server, Setting, Settings};
+use super::super::proxy::{Proxy, Server};
+use super::super::settings::{Setting, Settings};
 
 pub(super) fn check(case: &Case<'_>, out: &mut Findings) {
     for backend in backends(case).into_iter().map(|(_, backend)| backend) {

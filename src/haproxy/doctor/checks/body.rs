@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use super::super::case::{Case, Moment};
 use super::super::finding::{self, Findings};
 use super::super::line::Line;
-use super::super::proxy::{Proxy, Setting, Settings};
+use super::super::proxy::Proxy;
 use super::super::rules::{Rules, Stage};
 use super::super::sample::{self, Expression};
+use super::super::settings::{Setting, Settings};
 use super::super::spoe::Section;
 use super::agent::BUFSIZE;
 

@@ -3,8 +3,8 @@
 use super::super::case::{Case, Engine};
 use super::super::finding::{self, Findings};
 use super::super::line::{Line, Modifier};
-use super::super::proxy::{Setting, Settings};
 use super::super::rules::Rules;
+use super::super::settings::{Setting, Settings};
 use super::super::spoe::{Name, Section};
 use super::list;
 

@@ -2,7 +2,8 @@
 
 use super::super::case::{Case, event};
 use super::super::finding::{self, Findings};
-use super::super::proxy::{Proxy, Setting, Settings};
+use super::super::proxy::Proxy;
+use super::super::settings::{Setting, Settings};
 use super::list;
 
 pub(super) fn check(case: &Case<'_>, out: &mut Findings) {

@@ -4,8 +4,7 @@ use super::super::case::Case;
 use super::super::finding::{self, Findings};
 
 /// A release line, the first release without the fault, and the fault. docs/haproxy.md has what the bridge does about some.
-const FAULTS: [(&str, u16, &str); 4] = [
-    ("3.1", 8, "an ACK followed at once by the end of its connection is lost (6d68beace)"),
+const FAULTS: [(&str, u16, &str); 3] = [
     ("3.2", 5, "a NOTIFY without messages when no condition of an event holds (dc6e8dde2)"),
     ("3.2", 14, "requests stay in the queue until `timeout queue` (haproxy#3290)"),
     ("3.2", 20, "a loop after a 413 (haproxy#3425)"),

@@ -4,9 +4,9 @@ use super::super::case::Case;
 use super::super::condition::Tri;
 use super::super::finding::{self, Findings};
 use super::super::line::Line;
-use super::super::proxy::{Setting, Settings};
 use super::super::rules::{Rule, Rules};
 use super::super::sample::{VarName, mentions};
+use super::super::settings::{Setting, Settings};
 
 pub(super) fn check(case: &Case<'_>, out: &mut Findings) {
     if case.unclear {

@@ -3,9 +3,10 @@
 use super::super::case::{Case, Engine};
 use super::super::finding::{self, Findings};
 use super::super::line::Line;
-use super::super::proxy::{Proxy, Settings};
+use super::super::proxy::Proxy;
 use super::super::rules::{Rule, Rules, Stage};
 use super::super::sample::{self, VarName};
+use super::super::settings::Settings;
 use super::list;
 
 pub(super) fn check(case: &Case<'_>, out: &mut Findings) {

@@ -5,6 +5,8 @@ The charts are not here: tests/deploy/ingress/ has what their controllers write 
 the snippets.
 """
 
+import concurrent.futures
+import functools
 import http.client
 import os
 import pathlib
@@ -34,6 +36,8 @@ RELEASES = {
 # What the pods run as: HAProxy of each chart. The bridge has a uid of its own, and this group.
 HAPROXY_ID = {"haproxytech-kubernetes-ingress": 1000, "haproxytech-haproxy": 1000, "haproxy-ingress": 99}
 ROOT = os.geteuid() == 0
+PROGRAMS = tempfile.TemporaryDirectory(prefix="ingress-programs-", dir="/tmp")
+os.chmod(PROGRAMS.name, 0o755)
 
 
 def values(chart, form):
@@ -74,12 +78,28 @@ def eventually(condition, what, seconds=20):
         time.sleep(0.05)
 
 
+@functools.cache
+def reachable(program):
+    """Where other users may run it: into the repository they may not be allowed to look."""
+    program = pathlib.Path(program)
+    if not ROOT:
+        return program
+    folder = pathlib.Path(PROGRAMS.name) / program.parent.name
+    folder.mkdir()
+    shutil.copy(program, folder)
+    if (program.parent / "lib").is_dir():  # an unpacked HAProxy brings its libraries
+        shutil.copytree(program.parent, folder, ignore=shutil.ignore_patterns(".*"), dirs_exist_ok=True)
+    return folder / program.name
+
+
 class Pod:
     """HAProxy, the bridge and a decision service, with the pod's paths moved into a folder."""
 
     def __init__(self, chart, form, release):
         self.chart, self.form, self.processes = chart, form, {}
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="ingress-", dir="/tmp"))
+        self.name = f"{chart}, {form}, HAProxy {release}"
+        self.folder = tempfile.TemporaryDirectory(prefix="ingress-", dir="/tmp")
+        self.dir = pathlib.Path(self.folder.name)
         self.http, self.stats, self.decisions, self.admin, self.spop = (free_port() for _ in range(5))
         self.dns = Dns(["127.0.0.1"])
         self._lay_out(release)
@@ -101,11 +121,7 @@ class Pod:
         for name, text in haproxy_files(self.chart, self.form):
             self._write(name, text)
             self.files += ["-f", str(self.dir / name)]
-        self.bridge, self.haproxy = pathlib.Path(kit.bridge()), pathlib.Path(kit.haproxy(release))
-        if ROOT:  # other users may not be allowed to look into the repository
-            self.bridge = pathlib.Path(shutil.copy(self.bridge, self.dir / "spop-bridge"))
-            shutil.copytree(self.haproxy.parent, self.dir / "haproxy", ignore=shutil.ignore_patterns(".*"))
-            self.haproxy = self.dir / "haproxy/haproxy"
+        self.bridge, self.haproxy = reachable(kit.bridge()), reachable(kit.haproxy(release))
 
     def _write(self, name, text):
         for theirs, mine in {
@@ -173,7 +189,11 @@ class Pod:
         for name in list(self.processes):
             self.stop(name)
         self.dns.close()
-        shutil.rmtree(self.dir)
+        self.folder.cleanup()
+
+    def service_listens(self):
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", self.decisions)) == 0
 
     def get(self, path, token=None):
         """(status, body), or None while nobody listens."""
@@ -245,11 +265,19 @@ class Running(unittest.TestCase):
 
     def each(self, form, checks):
         kit.needs(PYTHON.exists(), "Python with grpcio")
-        for chart, releases in RELEASES.items():
-            for release in releases:
-                with self.subTest(chart=chart, haproxy=release), Pod(chart, form, release) as pod:
-                    for check in checks:
-                        check(pod)
+
+        def run(pod):
+            with pod:
+                for check in checks:
+                    check(pod)
+
+        pods = [Pod(chart, form, release) for chart, releases in RELEASES.items() for release in releases]
+        # Side by side: they mostly wait for checks, for DNS and for each other.
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            runs = [pool.submit(run, pod) for pod in pods]
+        for pod, done in zip(pods, runs):
+            with self.subTest(pod=pod.name):
+                done.result()
 
     def check_config(self, pod):
         status, said = pod.check()
@@ -257,27 +285,30 @@ class Running(unittest.TestCase):
         self.assertNotRegex(said, r"\[(WARNING|ALERT)\]")
 
     def check_decisions(self, pod):
-        for name in ("decisions", "bridge", "haproxy"):
-            pod.start(name)
+        # The service first: a worker of the bridge that found nobody tries again later than the other may.
+        pod.start("decisions")
+        eventually(pod.service_listens, pod.logs)
+        pod.start("bridge")
+        pod.start("haproxy")
         self.wait_for(pod, "/admin", None, 403)
-        self.assertEqual(pod.get("/x"), (200, "/x"))
-        self.assertEqual(pod.get("/admin", "let-me-in"), (200, "/admin"))
+        self.gets(pod, 200, "/x")
+        self.gets(pod, 200, "/admin", "let-me-in")
 
         # No decision: guarded paths fail closed, the rest fails open.
         pod.stop("decisions")
         self.wait_for(pod, "/admin", "let-me-in", 503)
-        self.assertEqual(pod.get("/%61dmin/x", "let-me-in")[0], 503)
-        self.assertEqual(pod.get("/x"), (200, "/x"))
+        self.gets(pod, 503, "/%61dmin/x", "let-me-in")
+        self.gets(pod, 200, "/x")
         if pod.chart == "haproxytech-kubernetes-ingress":
             # Guarded by what the client asked for, and by what annotations made of it.
-            self.assertEqual(pod.get("/rewritten/admin", "let-me-in")[0], 503)
+            self.gets(pod, 503, "/rewritten/admin", "let-me-in")
         pod.start("decisions")
         self.wait_for(pod, "/admin", "let-me-in", 200)
 
         # No bridge.
         pod.stop("bridge")
         self.wait_for(pod, "/admin", "let-me-in", 503)
-        self.assertEqual(pod.get("/x"), (200, "/x"))
+        self.gets(pod, 200, "/x")
         pod.start("bridge")
         self.wait_for(pod, "/admin", "let-me-in", 200)
 
@@ -286,7 +317,7 @@ class Running(unittest.TestCase):
         pod.dns.addresses = ["127.0.0.2", "127.0.0.1"]
         time.sleep(2.5)  # twice `hold valid`
         for _ in range(20):
-            self.assertEqual(pod.get("/admin", "let-me-in")[0], 200)
+            self.gets(pod, 200, "/admin", "let-me-in")
         # It is the only one that DNS still has: the other is asked no more.
         pod.dns.addresses = ["127.0.0.2"]
         pod.stop("bridge")
@@ -296,6 +327,12 @@ class Running(unittest.TestCase):
         self.wait_for(pod, "/admin", "let-me-in", 503)
         pod.dns.addresses = ["127.0.0.1"]
         self.wait_for(pod, "/admin", "let-me-in", 200)
+
+    def gets(self, pod, status, path, token=None):
+        answer = pod.get(path, token)
+        self.assertEqual(answer[0], status, pod.logs())
+        if status == 200:
+            self.assertEqual(answer[1], path)
 
     def wait_for(self, pod, path, token, status):
         eventually(

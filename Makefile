@@ -30,15 +30,17 @@ demo: ## HAProxy, the bridge and a decision service on this machine (ARGS=--once
 	@tests/tools/install-haproxy.sh
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin" $(BRIDGE) demo $(ARGS)
 
-test: setup test-rust test-examples test-configs test-deploy ## Every test; installs what it needs first
+test: setup test-rust test-examples test-configs test-deploy test-image ## Every test; installs what it needs first
 
-setup: ## What the tests need: HAProxy 2.6, 3.0, 3.2, Python with grpcio, Go, Prometheus, an OpenTelemetry Collector, Helm
+setup: ## What the tests need: HAProxy 2.6, 3.0, 3.2, Python with grpcio, Go, Node.js, Java, Prometheus, an OpenTelemetry Collector, Helm
 	@tests/tools/setup.sh
 
 # What is promised of every service, against services without DecideStream.
 UNARY := duties failing_services hostile_peers real_haproxy shutdown unix_socket
 
+# `cargo test` makes tests of examples/rust, but not the service itself, which others test.
 test-rust:
+	cargo build $(LOCKED) --example decision_service
 	cargo test $(LOCKED)
 	IT_PROTOCOL=decide cargo test $(LOCKED) --test it -- $(UNARY) --skip stream::
 	cargo test $(LOCKED) --no-default-features --lib --examples
@@ -82,4 +84,4 @@ bench-instructions: ## Instructions and allocations of a decision, counted by ca
 	@tests/tools/bench-instructions.sh
 
 clean-cache: ## Removes what setup has put into .cache/ and the generated example code
-	rm -rf .cache examples/python/gen examples/go/gen examples/go/bin
+	rm -rf .cache examples/python/gen examples/go/gen examples/go/bin examples/node/{node_modules,dist,src/gen} examples/java/target

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"log"
+	"runtime/debug"
 	"sync"
 	"time"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
@@ -29,6 +32,17 @@ type decisions struct {
 }
 
 func (d *decisions) Decide(ctx context.Context, request *pb.DecideRequest) (*pb.DecideResponse, error) {
+	return d.safely(ctx, request)
+}
+
+// safely decides; a panic costs this decision, not the process.
+func (d *decisions) safely(ctx context.Context, request *pb.DecideRequest) (response *pb.DecideResponse, err error) {
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			log.Printf("decision failed: %v\n%s", panicked, debug.Stack())
+			err = status.Errorf(codes.Internal, "the service panicked: %v", panicked)
+		}
+	}()
 	return d.decide(ctx, request)
 }
 
@@ -121,7 +135,7 @@ func (s *stream) start(decision *pb.Decision) {
 
 // answer is nil when nobody waits for it any more.
 func (s *stream) answer(ctx context.Context, decision *pb.Decision) *pb.DecideStreamResponse {
-	response, err := s.decisions.decide(ctx, decision.GetRequest())
+	response, err := s.decisions.safely(ctx, decision.GetRequest())
 	if ctx.Err() != nil {
 		return nil
 	}

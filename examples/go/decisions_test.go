@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"io"
+	"log"
 	"net"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -34,6 +36,8 @@ func (d *desk) decide(ctx context.Context, request *pb.DecideRequest) (*pb.Decid
 	switch what {
 	case "now":
 		return &pb.DecideResponse{}, nil
+	case "panic":
+		panic("a bug")
 	case "refuse":
 		return nil, status.Error(codes.ResourceExhausted, "too much")
 	case "wait":
@@ -165,6 +169,22 @@ func TestAFailureIsAStatusItemAndTheStreamGoesOn(t *testing.T) {
 	if status.Code(err) != codes.ResourceExhausted {
 		t.Errorf("got %v by call", err)
 	}
+}
+
+func TestAPanicCostsOneDecision(t *testing.T) {
+	log.SetOutput(io.Discard)
+	defer log.SetOutput(os.Stderr)
+	c := converse(t)
+	c.ask(1, "panic", patience)
+	if answer := c.next(); answer.GetError().GetCode() != int32(codes.Internal) {
+		t.Errorf("got %v", answer)
+	}
+	_, err := c.client.Decide(context.Background(), &pb.DecideRequest{Messages: []*pb.Message{{Name: "panic"}}})
+	if status.Code(err) != codes.Internal {
+		t.Errorf("got %v by call", err)
+	}
+	c.ask(2, "now", patience)
+	c.expect(2)
 }
 
 func TestCancelAndDeadlineEndDecisionsWithoutAnAnswer(t *testing.T) {

@@ -1,6 +1,7 @@
 """The Python service alone, called as the bridge calls it: over a real socket, by its generated client."""
 
 import ipaddress
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import threading
 import unittest
 
 import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import decision_service
 from decision_service import pb, pb_grpc
@@ -20,8 +22,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 class Service:
     """The service as its own process, as an operator starts it."""
 
-    def __init__(self, listen):
-        command = [sys.executable, os.path.join(HERE, "decision_service.py"), "--listen", listen]
+    def __init__(self, listen, *flags):
+        command = [sys.executable, os.path.join(HERE, "decision_service.py"), "--listen", listen, *flags]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         line = self.process.stdout.readline().strip()
         assert line.startswith("listening on "), f"the service said {line!r}"
@@ -56,6 +58,14 @@ def ip(text):
 
 def text(value):
     return pb.Value(string_value=value)
+
+
+def value_of(arg):
+    """An arg as conformance.json has it: `kind:text`, or None."""
+    kind, _, content = (arg or "").partition(":")
+    if arg is None:
+        return ABSENT
+    return ip(content) if kind in ("ipv4", "ipv6") else text(content if kind == "string" else arg)
 
 
 ABSENT = pb.Value(null_value=pb.NULL_VALUE_UNSPECIFIED)
@@ -125,12 +135,58 @@ class DecisionServiceTest(unittest.TestCase):
             self.assertEqual(list(answers), [])  # and no error: the end with OK
             self.assertEqual(service.process.wait(timeout=10), 0)
 
-    def test_every_kind_of_value_is_read(self):
-        read = decision_service.python_value
-        self.assertIsNone(read(ABSENT))
-        self.assertEqual(read(pb.Value(int64_value=-1)), -1)
-        self.assertEqual(str(read(ip("192.0.2.7"))), "192.0.2.7")
-        self.assertEqual(read(pb.Value(bytes_value=b"\x00\xff")), b"\x00\xff")
+    def test_it_says_serving_and_then_not_serving(self):
+        with Service("127.0.0.1:0") as service:
+            health = health_pb2_grpc.HealthStub(service.channel)
+            for name in ("", "spopbridge.v1.DecisionService"):
+                answer = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=10)
+                self.assertEqual(answer.status, health_pb2.HealthCheckResponse.SERVING)
+            watch = health.Watch(health_pb2.HealthCheckRequest())
+            self.assertEqual(next(watch).status, health_pb2.HealthCheckResponse.SERVING)
+            service.process.send_signal(signal.SIGTERM)
+            self.assertEqual(next(watch).status, health_pb2.HealthCheckResponse.NOT_SERVING)
+            watch.cancel()
+            self.assertEqual(service.process.wait(timeout=10), 0)
+
+    def test_it_decides_as_the_others(self):
+        with open(os.path.join(HERE, "..", "conformance.json"), encoding="utf-8") as file:
+            conformance = json.load(file)
+        with tempfile.TemporaryDirectory() as folder:
+            flags = []
+            for name in ("blocklist", "keys"):
+                path = os.path.join(folder, name)
+                with open(path, "w", encoding="utf-8") as file:
+                    file.write("\n".join(conformance[name]))
+                flags += [f"--{name}", path]
+            with Service("127.0.0.1:0", *flags) as service:
+                for case in conformance["decisions"]:
+                    answer = service.ask(**{name: value_of(arg) for name, arg in case["args"].items()})
+                    decided = answer["allow"].bool_value, answer["reason"].string_value, answer["score"].int64_value
+                    self.assertEqual(decided, (case["allow"], case["reason"], case["score"]), case["what"])
+
+    def test_an_empty_bucket_says_when_to_come_again(self):
+        with Service("127.0.0.1:0", "--rate", "0.01", "--burst", "2") as service:
+            answers = [service.ask(ip=ip("192.0.2.7"), path=text("/")) for _ in range(3)]
+            other = service.ask(ip=ip("192.0.2.8"), path=text("/"))
+            by_key = service.ask(ip=ip("192.0.2.7"), path=text("/"), token=text("let-me-in"))
+        self.assertEqual([answer["allow"].bool_value for answer in [*answers, other, by_key]], [True, True, False, True, True])
+        self.assertNotIn("retry_after", answers[1])
+        self.assertEqual((answers[2]["reason"].string_value, answers[2]["score"].int64_value), ("rate limit", 50))
+        self.assertTrue(90 <= answers[2]["retry_after"].int64_value <= 100)
+
+    def test_bytes_that_are_not_utf8_are_no_key(self):
+        with Service("127.0.0.1:0") as service:
+            fooled = pb.Value(string_value="let-me-in", raw_string=b"let-me-in\xff")
+            self.assertFalse(service.ask(path=text("/admin"), token=fooled)["allow"].bool_value)
+
+    def test_a_bad_file_ends_it_at_the_start(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+            file.write("192.0.2.1\nnonsense\n")
+            file.flush()
+            command = [sys.executable, decision_service.__file__, "--blocklist", file.name]
+            ended = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn(f"{file.name}:2: not an address", ended.stderr)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@
 //! handler is done, in any order, and drops a handler's future when the bridge cancels the decision or its deadline passes.
 //!
 //! Whoever compiles the service brings the server: tonic's `transport`, as above, or hyper, for which
-//! `DecisionServiceServer` is a tower service. `examples/decision_service.rs` is complete, with an orderly stop.
+//! `DecisionServiceServer` is a tower service. `examples/rust` is complete, with health and an orderly stop.
 
 mod context;
 mod decider;

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Everything that `make test` and `make check` need, put in place once: HAProxy
-# 2.6, 3.0 and 3.2, curl, compilers, Python with grpcio, Go, the example
-# services built, Prometheus, an OpenTelemetry Collector, Helm and kubectl. What this repository
-# alone needs goes to .cache/; the rest comes from apt. Nothing to do takes about
-# a second.
+# 2.6, 3.0 and 3.2, curl, compilers, Python with grpcio, Go, Node.js, Java with
+# Maven, the example services built, Prometheus, an OpenTelemetry Collector, Helm
+# and kubectl. What this repository alone needs goes to .cache/; the rest comes
+# from apt. Nothing to do takes about a second.
 #
 # What cannot be had is named with a way out. Outside CI the tests that need it
 # are then reported as skipped; with CI=true this script fails.
@@ -28,6 +28,14 @@ go_is_usable() {
 python_is_usable() {
     python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null
 }
+node_is_usable() { has npm && node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' 2>/dev/null; }
+# `javac -version` names 17.0.15, 21 and the like.
+java_is_usable() {
+    local version
+    has mvn && has javac || return 1
+    version=$(javac -version 2>&1 | sed -nE 's/^javac ([0-9]+).*/\1/p')
+    [ "${version:-0}" -ge 17 ]
+}
 # Headers as well as the program: rustc links with it, build scripts compile.
 compiles() { has "$1" && echo '#include <stdlib.h>' | "$1" -x "$2" -fsyntax-only - 2>/dev/null; }
 
@@ -40,6 +48,9 @@ system_tools() {
     compiles c++ c++ || packages+=(g++)          # libFuzzer's runtime, in `make check`
     python_is_usable || packages+=(python3 python3-venv)
     go_is_usable || packages+=(golang-go)
+    has node || packages+=(nodejs)
+    has npm || packages+=(npm)
+    java_is_usable || packages+=(default-jdk-headless maven)
     if has apt-get; then
         [ -r /etc/ssl/certs/ca-certificates.crt ] || packages+=(ca-certificates)
         [ -r /usr/share/keyrings/debian-archive-keyring.gpg ] || packages+=(debian-archive-keyring)
@@ -53,6 +64,8 @@ system_tools() {
     compiles c++ c++ || lacks "a C++ compiler with headers (c++)"
     python_is_usable || lacks "Python 3.10 or later with venv (python3)"
     go_is_usable || lacks "Go 1.19 or later (go)"
+    node_is_usable || lacks "Node.js 18 or later with npm (node, npm)"
+    java_is_usable || lacks "a JDK 17 or later and Maven (javac, mvn)"
 }
 
 # --- HAProxy ------------------------------------------------------------------
@@ -100,6 +113,40 @@ go_side() {
     fi
 }
 
+# --- Node.js: examples/node/dist ----------------------------------------------
+
+node_side() {
+    local example=$repo/examples/node log=$cache/node-setup.log
+    local sources=("$repo/proto/spopbridge/v1/decision.proto" "$example"/{package-lock.json,tsconfig.json,generate.sh} "$example"/src/*.ts)
+    node_is_usable || return 0
+    if fresh "$example/node_modules/.built" "${sources[@]}"; then return; fi
+    say "building examples/node"
+    # Without the scripts of packages: none is needed.
+    if ! (cd "$example" && npm ci --ignore-scripts --no-audit --no-fund && rm -rf dist && npm run build) >"$log" 2>&1; then
+        tail -n 5 "$log" >&2
+        lacks "the Node.js example service (is the network there? all of npm's words: $log)"
+        return 0
+    fi
+    stamp "$example/node_modules/.built" "${sources[@]}"
+}
+
+# --- Java: examples/java/target -----------------------------------------------
+
+java_side() {
+    local example=$repo/examples/java log=$cache/java-setup.log sources
+    java_is_usable || return 0
+    sources=("$repo/proto/spopbridge/v1/decision.proto" "$example/pom.xml")
+    sources+=("$example"/src/*/java/com/example/decisions/*.java)
+    if fresh "$example/target/.built" "${sources[@]}"; then return; fi
+    say "building examples/java"
+    if ! (cd "$example" && mvn -B -ntp package -DskipTests) >"$log" 2>&1; then
+        grep '^\[ERROR\]' "$log" | head -n 5 >&2
+        lacks "the Java example service (is the network there? all of Maven's words: $log)"
+        return 0
+    fi
+    stamp "$example/target/.built" "${sources[@]}"
+}
+
 # --- Prometheus, OpenTelemetry Collector --------------------------------------
 
 observers() {
@@ -134,6 +181,8 @@ system_tools
 haproxies
 python_side
 go_side
+node_side
+java_side
 observers
 kubernetes_side
 

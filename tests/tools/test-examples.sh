@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The example services alone: Python's unittest and `go test`, each over real
-# sockets. What setup.sh could not provide is skipped by name; not in CI.
+# The example services alone: Python's unittest, `go test`, node:test and JUnit,
+# each over real sockets. (The Rust service's tests are in `cargo test`.) What
+# setup.sh could not provide is skipped by name; not in CI.
 set -euo pipefail
 # shellcheck source=tests/tools/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -20,4 +21,16 @@ if [ -d "$repo/examples/go/gen" ] && has go; then
     (cd "$repo/examples/go" && go vet . && go test .)
 else
     skip "examples/go, which has no generated code or no go (tests/tools/setup.sh)"
+fi
+
+if [ -d "$repo/examples/node/dist" ] && has node; then
+    (cd "$repo/examples/node" && node --test dist/*.test.js)
+else
+    skip "examples/node, which has not been built (tests/tools/setup.sh)"
+fi
+
+if [ -f "$repo/examples/java/target/decisions.jar" ] && has mvn; then
+    (cd "$repo/examples/java" && mvn -B -ntp -q test)
+else
+    skip "examples/java, which has not been built (tests/tools/setup.sh)"
 fi

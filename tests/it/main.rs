@@ -1,4 +1,5 @@
 //! The sidecar from outside: its binary between HAProxy, real or scripted, and decision services, good or bad.
+#![cfg(feature = "bridge")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

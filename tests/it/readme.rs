@@ -51,10 +51,30 @@ fn the_python_service_decides_behind_the_haproxy_configuration_shown() {
         };
         let haproxy = Haproxy::start(&binary, bridge.address(), &setup);
         let status = |path: &str| get(path).send(haproxy.frontend()).status;
-        // Fails open until the service is up, as the page says.
+        // 503 until the service is up, as the page says.
         let denied = eventually(Duration::from_secs(30), || (status("/admin") == 403).then_some(()));
         assert!(denied.is_some(), "{line}: {:?}", bridge.log());
         assert_eq!(status("/"), 200, "{line}");
+    }
+}
+
+#[test]
+fn the_doctor_finds_nothing_in_the_haproxy_configuration_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("haproxy.cfg");
+    let spoe = folder.path().join("spoe.cfg");
+    let proxies = block("haproxy", 0).replace("/etc/haproxy/spoe.cfg", spoe.to_str().unwrap());
+    fs::write(
+        &file,
+        format!("defaults\n    mode http\n    timeout client 5s\n{proxies}\nbackend app\n    server a 127.0.0.1:1 check\n"),
+    )
+    .unwrap();
+    fs::write(&spoe, block("haproxy", 1)).unwrap();
+    for line in haproxy::LINES {
+        let mut command = bridge::command();
+        let output =
+            command.args(["haproxy", "doctor", "--deny-warnings", "--haproxy-version", line]).arg(&file).output().unwrap();
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stdout));
     }
 }
 

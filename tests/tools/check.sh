@@ -22,8 +22,9 @@ step cargo clippy ${locked[@]+"${locked[@]}"} --no-default-features --all-target
 step cargo clippy ${locked[@]+"${locked[@]}"} --no-default-features --features service --all-targets -- -D warnings
 step cargo clippy ${locked[@]+"${locked[@]}"} --no-default-features --features tls --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" step cargo doc ${locked[@]+"${locked[@]}"} --no-deps
-# Workspaces of their own, which the commands above do not see.
+# Workspaces of their own, which the commands above do not see. With the flags of those, so that most of it is compiled already.
+export CARGO_PROFILE_DEV_DEBUG=line-tables-only
 for workspace in fuzz bench; do
     step cargo fmt --manifest-path "tests/$workspace/Cargo.toml" --check
-    step cargo check --manifest-path "tests/$workspace/Cargo.toml" --target-dir "${CARGO_TARGET_DIR:-target}/$workspace"
+    step cargo check --manifest-path "tests/$workspace/Cargo.toml" --target-dir "${CARGO_TARGET_DIR:-target}"
 done

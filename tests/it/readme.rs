@@ -115,10 +115,12 @@ fn the_go_handler_decides() {
 }
 
 #[test]
-fn the_configuration_shown_is_valid() {
+fn the_configuration_shown_is_valid_and_makes_haproxys_side() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bridge.yaml");
     fs::write(&file, block("yaml", 0)).unwrap();
-    let output = bridge::command().args(["check", "--config"]).arg(&file).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for arguments in [&["check"][..], &["haproxy", "generate", "--haproxy-version", "3.2"]] {
+        let output = bridge::command().args(arguments).arg("--config").arg(&file).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
 }

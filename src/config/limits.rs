@@ -43,6 +43,9 @@ pub(super) const IDLE_TIMEOUT: Limit<OrNever> =
 /// For one connection to an endpoint, TCP and HTTP/2 together.
 pub(super) const CONNECT_TIMEOUT: Limit<Duration> = Limit { range: millis(1)..=secs(60), default: Some(secs(1)) };
 
+/// For a server's sign of life. Longer than the pauses that garbage collectors and starved machines make.
+pub(super) const KEEPALIVE_TIMEOUT: Limit<Duration> = Limit { range: millis(100)..=secs(60), default: Some(secs(5)) };
+
 /// Decisions in flight at one backend: more than a service can work at, and little enough for their requests to fit into memory.
 pub(super) const BACKEND_IN_FLIGHT: Limit<usize> = Limit { range: 1..=1_000_000, default: Some(16_384) };
 

@@ -198,6 +198,8 @@ pub struct BackendConfig {
     pub tls: Option<BackendTls>,
     /// For one connection to an endpoint.
     pub connect_timeout: Duration,
+    /// For a sign of life on a connection.
+    pub keepalive_timeout: Duration,
     /// Health checks are refused while none of its servers takes decisions.
     pub required: bool,
     /// How decisions are carried to an endpoint.
@@ -235,6 +237,7 @@ impl fmt::Debug for BackendConfig {
             .field("health", &self.health)
             .field("tls", &self.tls)
             .field("connect_timeout", &self.connect_timeout)
+            .field("keepalive_timeout", &self.keepalive_timeout)
             .field("required", &self.required)
             .field("protocol", &self.protocol)
             .field("max_in_flight", &self.max_in_flight)

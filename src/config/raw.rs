@@ -231,6 +231,11 @@ pub(super) struct Backend {
     /// For one connection to an endpoint, TLS included.
     #[schemars(transform = limits::CONNECT_TIMEOUT.clone())]
     pub(super) connect_timeout: Option<String>,
+    /// For a sign of life: the first HTTP/2 frame on a new connection; and, on one on which a decision ended unanswered and none was
+    /// answered for a second, the acknowledgement of a PING. Then the connection is given up, and another one made. A server that is
+    /// there and slow acknowledges, so that this is no limit for decisions.
+    #[schemars(transform = limits::KEEPALIVE_TIMEOUT.clone())]
+    pub(super) keepalive_timeout: Option<String>,
     /// Health checks of HAProxy (`option spop-check`) are refused on all listeners while no server of this backend takes
     /// decisions, so that HAProxy takes other bridges. As a sidecar leave it `false`: readiness counts for the whole pod, and
     /// there is no other bridge to take.

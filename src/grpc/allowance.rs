@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -14,12 +14,24 @@ const BYTES: usize = 64 * 1024;
 
 /// What is left of it in this turn.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Allowance(Arc<AtomicUsize>);
+pub(super) struct Allowance(Arc<Read>);
+
+#[derive(Debug, Default)]
+struct Read {
+    left: AtomicUsize,
+    /// Something was read, in this turn or before.
+    any: AtomicBool,
+}
 
 impl Allowance {
     /// At the beginning of a turn.
     pub(super) fn renew(&self) {
-        self.0.store(BYTES, Ordering::Relaxed);
+        self.0.left.store(BYTES, Ordering::Relaxed);
+    }
+
+    /// Whether the peer has said anything yet.
+    pub(super) fn has_read(&self) -> bool {
+        self.0.any.load(Ordering::Relaxed)
     }
 }
 
@@ -37,7 +49,7 @@ impl<S> Limited<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Limited<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let left = self.allowance.0.load(Ordering::Relaxed);
+        let left = self.allowance.0.left.load(Ordering::Relaxed);
         if left == 0 {
             // To wake one's own task is not enough: tokio would run it again and again before it asks the kernel what has arrived for others.
             let _pending = pin!(tokio::task::yield_now()).poll(cx);
@@ -46,7 +58,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Limited<S> {
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.socket).poll_read(cx, buffer);
         let read = buffer.filled().len() - before;
-        self.allowance.0.store(left.saturating_sub(read), Ordering::Relaxed);
+        if read > 0 {
+            self.allowance.0.left.store(left.saturating_sub(read), Ordering::Relaxed);
+            self.allowance.0.any.store(true, Ordering::Relaxed);
+        }
         result
     }
 }

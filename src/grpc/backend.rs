@@ -23,6 +23,8 @@ pub(crate) struct Backend {
     pub(super) wanted: Arc<Notify>,
     /// The server that a worker has connected to last.
     pub(super) reached: watch::Sender<Option<Address>>,
+    /// The server of which a worker has found last that it answers nothing.
+    pub(super) silent: watch::Sender<Option<Address>>,
     pub(super) admission: Admission,
     pub(super) metrics: BackendMetrics,
     /// How many pools have a server that takes decisions.
@@ -51,6 +53,7 @@ impl Backend {
             members,
             wanted,
             reached: watch::Sender::new(None),
+            silent: watch::Sender::new(None),
             admission,
             metrics: BackendMetrics::of(&config.name, &target(config)),
             usable: watch::Sender::new(0),

@@ -33,12 +33,17 @@ use crate::config::Protocol;
 /// Between attempts to connect: doubled from the one to the other. A service next door that restarts is found again within a
 /// second, and a dead one costs a worker one attempt a second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-/// A connection that broke sooner than this counts as failed to connect: what accepts and hangs up must not make us spin.
+/// A connection that broke sooner than this, and has answered nothing, counts as failed to connect: what accepts and hangs up must not
+/// make us spin.
 const STABLE_AFTER: Duration = Duration::from_secs(1);
-/// How long a stream whose connection is going away is used while no other can be had. A service that is stopping waits for it to end.
+/// How long a stream whose connection is going away is used while no other can be had; less if nobody has used it for a while, as when there
+/// are other endpoints. A service that is stopping waits for it to end.
 const LEAVE: Duration = Duration::from_secs(5);
+const UNUSED: Duration = Duration::from_secs(1);
 /// How long a service may take to end a stream when the bridge itself stops.
 const GOODBYE: Duration = Duration::from_millis(200);
+/// What is wrong with a server that does not even say that it speaks HTTP/2.
+const NOTHING_SAID: &str = "connected, but no HTTP/2 SETTINGS came within keepalive_timeout";
 /// Before it is tried again because another worker was successful. A server that takes connections and hangs up must not make us spin.
 const EARLY: Duration = Duration::from_millis(200);
 /// Before it is tried again after a panic.
@@ -130,6 +135,15 @@ impl Channel {
         self.retired.send_replace(true);
     }
 
+    /// Has the server asked for a sign of life, if nothing comes from it.
+    pub(super) fn doubt(&self) {
+        match &*self.state() {
+            State::Ready(Carrier::Stream(decisions)) => decisions.doubt(),
+            State::Ready(Carrier::Calls(_, silence)) => silence.lasts(),
+            State::Leaving(_) | State::Connecting | State::Failed(_) => {}
+        }
+    }
+
     /// Says that it cannot be called, and why.
     fn fail(&self, changed: &Notify, log: &mut Log, reason: &str) {
         log.failed(&self.target.name, reason);
@@ -202,12 +216,13 @@ impl Channel {
             while left.try_join_next().is_some() {}
             let reason = match self.link().await {
                 Ok((link, carrier)) => {
-                    set(State::Ready(carrier.clone()));
-                    self.target.backend.reached.send_replace(Some(self.target.address.clone()));
-                    leaving.end();
-                    log.connected(&self.target.name);
+                    let ready = |carrier: &Carrier| {
+                        set(State::Ready(carrier.clone()));
+                        self.target.backend.reached.send_replace(Some(self.target.address.clone()));
+                        leaving.end();
+                    };
                     let (link, carrier) = current.insert((link, carrier));
-                    let (end, stable) = self.serve(link, carrier, &set, log).await;
+                    let (end, stable) = self.serve(link, carrier, ready, log).await;
                     if stable {
                         backoff.reset();
                     }
@@ -264,52 +279,85 @@ impl Channel {
 
     /// Connects and opens the stream, if there is to be one.
     async fn link(&self) -> Result<(Link, Carrier), String> {
-        let (mut sender, connection, allowance) =
-            self.target.backend.connector.connect(&self.target.address).await.map_err(|error| chain(&error))?;
-        if self.target.backend.config.protocol == Protocol::Decide {
-            let link = Link::new(connection, sender.clone(), allowance, None);
-            let silence = Arc::clone(link.silence());
-            return Ok((link, Carrier::Calls(sender, silence)));
-        }
-        let stream = Stream::open(&mut sender, &self.target).map_err(|error| chain(&error))?;
-        let decisions = Arc::clone(stream.decisions());
-        Ok((Link::new(connection, sender, allowance, Some(stream)), Carrier::Stream(decisions)))
+        let Backend { connector, config, .. } = &*self.target.backend;
+        let mut connected = connector.connect(&self.target.address).await.map_err(|error| chain(&error))?;
+        let silence = Arc::<Silence>::default();
+        let (stream, carrier) = match config.protocol {
+            Protocol::Decide => (None, Carrier::Calls(connected.sender.clone(), Arc::clone(&silence))),
+            Protocol::Auto | Protocol::DecideStream => {
+                let stream = Stream::open(&mut connected.sender, &self.target, &silence).map_err(|error| chain(&error))?;
+                let decisions = Arc::clone(stream.decisions());
+                (Some(stream), Carrier::Stream(decisions))
+            }
+        };
+        Ok((Link::new(connected, stream, silence, config.keepalive_timeout), carrier))
     }
 
-    /// Drives a link until it is to be left, and says whether it was good for long enough.
-    async fn serve(&self, link: &mut Link, carrier: &mut Carrier, set: &impl Fn(State), log: &mut Log) -> (End, bool) {
-        let stable = tokio::time::sleep(STABLE_AFTER);
-        let mut stable = std::pin::pin!(stable);
-        let mut is_stable = false;
+    /// Drives a link until it is to be left, and says whether it was good: that is what answers decisions, or has lasted. `ready` is told
+    /// what carries decisions once the server has shown that it is there.
+    async fn serve(
+        &self,
+        link: &mut Link,
+        carrier: &mut Carrier,
+        mut ready: impl FnMut(&Carrier),
+        log: &mut Log,
+    ) -> (End, bool) {
+        let config = &self.target.backend.config;
+        // The patience with a server that has said nothing yet; then how long it has to last.
+        let timer = tokio::time::sleep(config.keepalive_timeout);
+        let mut timer = std::pin::pin!(timer);
+        let (mut is_open, mut is_stable) = (false, false);
         loop {
             let event = tokio::select! {
                 biased;
                 event = link.event() => event,
-                () = &mut stable, if !is_stable => {
+                () = &mut timer, if !is_stable => {
+                    if !is_open {
+                        return (End::Lost(NOTHING_SAID.to_owned()), false);
+                    }
                     is_stable = true;
                     log.stable(&self.target.name);
                     continue;
                 }
             };
             let end = match event {
-                Event::Refused(status, Some(sender)) if self.target.backend.config.protocol == Protocol::Auto => {
+                Event::Opened => {
+                    is_open = true;
+                    timer.as_mut().reset((Instant::now() + STABLE_AFTER).into());
+                    ready(carrier);
+                    log.connected(&self.target.name);
+                    continue;
+                }
+                Event::Refused(status, Some(sender)) if config.protocol == Protocol::Auto => {
                     log.refused(&self.target.name, &status);
                     *carrier = Carrier::Calls(sender, Arc::clone(link.silence()));
-                    set(State::Ready(carrier.clone()));
+                    ready(carrier);
                     continue;
                 }
                 Event::Refused(status, _) => End::Lost(format!("DecideStream was refused with {}", describe(&status))),
                 Event::GoingAway => End::GoingAway,
                 Event::Ended(reason) => End::Lost(reason),
+                Event::Silent(reason) => {
+                    self.target.backend.silent.send_replace(Some(self.target.address.clone()));
+                    return (End::Lost(reason), false);
+                }
             };
-            return (end, is_stable);
+            return (end, is_stable || link.silence().has_ever_answered());
         }
     }
 }
 
 /// The stream of a connection that is going away. It is used until there is another, or for as long as it is polite.
 #[derive(Default)]
-struct Leaving(Option<(Arc<Decisions>, Instant)>);
+struct Leaving(Option<Left>);
+
+struct Left {
+    decisions: Arc<Decisions>,
+    since: Instant,
+    /// How many decisions it had been given, and since when no more.
+    given: u64,
+    unused: Instant,
+}
 
 impl Drop for Leaving {
     fn drop(&mut self) {
@@ -319,16 +367,22 @@ impl Drop for Leaving {
 
 impl Leaving {
     fn begin(&mut self, decisions: Arc<Decisions>) {
-        self.0 = Some((decisions, Instant::now()));
+        let now = Instant::now();
+        self.0 = Some(Left { given: decisions.given(), decisions, since: now, unused: now });
     }
 
-    fn is_of_use(&self) -> bool {
-        self.0.as_ref().is_some_and(|(decisions, since)| decisions.is_open() && since.elapsed() < LEAVE)
+    fn is_of_use(&mut self) -> bool {
+        let Some(left) = &mut self.0 else { return false };
+        let given = left.decisions.given();
+        if std::mem::replace(&mut left.given, given) != given {
+            left.unused = Instant::now();
+        }
+        left.decisions.is_open() && left.since.elapsed() < LEAVE && left.unused.elapsed() < UNUSED
     }
 
     fn end(&mut self) {
-        if let Some((decisions, _)) = self.0.take() {
-            decisions.close();
+        if let Some(left) = self.0.take() {
+            left.decisions.close();
         }
     }
 }

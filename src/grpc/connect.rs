@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::PingPong;
 use h2::client::{Builder, SendRequest};
 use http::Uri;
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
@@ -20,8 +21,8 @@ use super::tls;
 use crate::config::{BackendConfig, BackendTls};
 use crate::tls::Live;
 
-/// The kernel notices within about a minute that an idle peer is gone. HTTP/2 pings would be quicker, but common gRPC servers
-/// take unsolicited ones as abuse and close the connection.
+/// The kernel notices within about a minute that the host of an idle peer is gone. Whether the server behind a connection is there is
+/// asked when it matters, by [`keepalive`](super::keepalive).
 const KEEPALIVE_TIME: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -43,6 +44,14 @@ pub(super) type Sender = SendRequest<Bytes>;
 /// What must be polled for the connection to live.
 pub(super) type Connection = Pin<Box<dyn Future<Output = Result<(), h2::Error>> + Send>>;
 
+/// A connection on which the server has said nothing yet.
+pub(super) struct Connected {
+    pub(super) sender: Sender,
+    pub(super) connection: Connection,
+    pub(super) allowance: Allowance,
+    pub(super) ping: PingPong,
+}
+
 /// How a backend's servers are connected to, by workers and health checks alike.
 #[derive(Debug)]
 pub(super) struct Connector {
@@ -63,12 +72,12 @@ impl Connector {
         self.live.replace(tls);
     }
 
-    /// Connects within the backend's `connect_timeout`, TLS included, and starts HTTP/2. Without TLS it does not wait for the peer to show
+    /// Connects within the backend's `connect_timeout`, TLS included, and starts HTTP/2. It does not wait for the peer to show
     /// that it speaks that.
     ///
     /// # Errors
     /// What the operating system says, what is wrong with the peer's TLS, or [`io::ErrorKind::TimedOut`].
-    pub(super) async fn connect(&self, address: &Address) -> io::Result<(Sender, Connection, Allowance)> {
+    pub(super) async fn connect(&self, address: &Address) -> io::Result<Connected> {
         let attempt = async {
             match address {
                 Address::Host(authority) => self.secure(tcp(TcpStream::connect(authority.as_str()).await?)?, address).await,
@@ -85,7 +94,7 @@ impl Connector {
     }
 
     /// HTTP/2 over TLS, or over what there is.
-    async fn secure<S>(&self, stream: S, address: &Address) -> io::Result<(Sender, Connection, Allowance)>
+    async fn secure<S>(&self, stream: S, address: &Address) -> io::Result<Connected>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -130,12 +139,12 @@ fn tcp(stream: TcpStream) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-async fn http2<S>(stream: S) -> io::Result<(Sender, Connection, Allowance)>
+async fn http2<S>(stream: S) -> io::Result<Connected>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let allowance = Allowance::default();
-    let (sender, connection) = Builder::new()
+    let (sender, mut connection) = Builder::new()
         .enable_push(false)
         .initial_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
@@ -152,5 +161,6 @@ where
         .handshake(Limited::new(stream, allowance.clone()))
         .await
         .map_err(io::Error::other)?;
-    Ok((sender, Box::pin(connection), allowance))
+    let ping = connection.ping_pong().ok_or_else(|| io::Error::other("HTTP/2 without PING, please report it"))?;
+    Ok(Connected { sender, connection: Box::pin(connection), allowance, ping })
 }

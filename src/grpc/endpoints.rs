@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::context::Context;
 use super::endpoint::Endpoint;
 use super::load::UNKNOWN;
-use super::members::{Members, Unresolved};
+use super::members::{Address, Members, Unresolved};
 use super::outlier::{Finding, below_success_rate, may_eject};
 use crate::telemetry::event::{EndpointBack, EndpointEjected};
 
@@ -51,6 +51,7 @@ impl Endpoints {
         let mut usable = Usable { among: &context.backend.usable, is_counted: false };
         let mut interval = tokio::time::interval(context.backend.config.outlier_detection.interval);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut silent = context.backend.silent.subscribe();
         let mut is_followed = true;
         loop {
             let changed = context.changed.notified();
@@ -66,6 +67,7 @@ impl Endpoints {
                     self.follow(&members);
                 }
                 () = changed => {}
+                Ok(()) = silent.changed() => self.doubt(silent.borrow_and_update().as_ref()),
                 _ = interval.tick() => self.end_interval(),
             }
         }
@@ -87,6 +89,14 @@ impl Endpoints {
         }
         self.set.store(Arc::new(Set { list, resolving: members.resolving, unresolved: members.unresolved.clone() }));
         self.context.changed.notify_waiters();
+    }
+
+    /// Another worker has found that the server at `address` answers nothing: it is asked on this worker's connections, too, which may have
+    /// nothing to do, and look as if it were there.
+    fn doubt(&self, address: Option<&Address>) {
+        let set = self.set.load();
+        let concerned = set.list.iter().filter(|endpoint| Some(&endpoint.target.address) == address);
+        concerned.for_each(|endpoint| endpoint.channels().iter().for_each(|channel| channel.doubt()));
     }
 
     /// Waits until the first attempt to connect to each endpoint has ended, well or not.

@@ -6,7 +6,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::ResponseFuture;
@@ -15,10 +15,11 @@ use tonic::{Code, Status};
 
 use super::allowance::Allowance;
 use super::channel::Target;
-use super::connect::{Connection, Sender};
+use super::connect::{Connected, Connection, Sender};
 use super::error::{chain, describe, was_refused};
 use super::framing::Messages;
 use super::item::Items;
+use super::keepalive::Keepalive;
 use super::request::head;
 use super::response::{check_head, ended};
 use super::silence::Silence;
@@ -32,12 +33,17 @@ const CHUNK: usize = 64 * 1024;
 /// What happened to a link.
 #[derive(Debug)]
 pub(super) enum Event {
+    /// The server has shown that it is there and speaks HTTP/2: its first frame has come. A kernel or a balancer that takes connections for it
+    /// shows nothing.
+    Opened,
     /// The service did not take the stream. The connection is there for calls, unless it is going away.
     Refused(Status, Option<Sender>),
     /// The service wants the connection to end: no new calls, those that have begun go on.
     GoingAway,
     /// The stream or the connection is over.
     Ended(String),
+    /// Nothing says that the server still is there.
+    Silent(String),
 }
 
 pub(super) struct Link {
@@ -45,16 +51,20 @@ pub(super) struct Link {
     /// Only to ask whether the connection takes calls.
     sender: Option<Sender>,
     stream: Option<Stream>,
+    is_open: bool,
     allowance: Allowance,
     silence: Arc<Silence>,
+    keepalive: Keepalive,
 }
 
 impl Link {
-    pub(super) fn new(connection: Connection, sender: Sender, allowance: Allowance, stream: Option<Stream>) -> Self {
-        Self { connection, sender: Some(sender), stream, allowance, silence: Arc::default() }
+    /// Without a stream it is for calls. A PING may stay unacknowledged for `keepalive_timeout`.
+    pub(super) fn new(connected: Connected, stream: Option<Stream>, silence: Arc<Silence>, keepalive_timeout: Duration) -> Self {
+        let Connected { sender, connection, allowance, ping } = connected;
+        let keepalive = Keepalive::new(ping, keepalive_timeout);
+        Self { connection, sender: Some(sender), stream, is_open: false, allowance, silence, keepalive }
     }
 
-    /// For calls on this connection.
     pub(super) fn silence(&self) -> &Arc<Silence> {
         &self.silence
     }
@@ -66,20 +76,29 @@ impl Link {
     /// Lets what has begun come to its end.
     pub(super) async fn drain(mut self) {
         self.sender = None;
-        while !matches!(self.event().await, Event::Ended(_)) {}
+        while !matches!(self.event().await, Event::Ended(_) | Event::Silent(_)) {}
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         self.allowance.renew();
         self.silence.watch(cx.waker());
         if self.silence.is_too_long() {
-            return Poll::Ready(Event::Ended("the service reads or answers nothing".to_owned()));
+            return Poll::Ready(Event::Silent("the service reads or answers nothing".to_owned()));
+        }
+        if self.keepalive.poll_gone(cx, &self.silence).is_ready() {
+            let reason = "no decision was answered, and no HTTP/2 PING within keepalive_timeout".to_owned();
+            self.stream.take().inspect(|stream| stream.decisions.lose(&reason, false));
+            return Poll::Ready(Event::Silent(reason));
         }
         loop {
             if let Some(stream) = &mut self.stream {
                 stream.send(cx);
             }
             let closed = self.connection.as_mut().poll(cx);
+            if !self.is_open && closed.is_pending() && self.allowance.has_read() {
+                self.is_open = true;
+                return Poll::Ready(Event::Opened);
+            }
             if let Some(end) = self.stream.as_mut().and_then(Stream::receive) {
                 return Poll::Ready(self.end_stream(end));
             }
@@ -155,10 +174,10 @@ enum Incoming {
 
 impl Stream {
     /// Opens the stream, without waiting for the service to take it.
-    pub(super) fn open(sender: &mut Sender, target: &Target) -> Result<Self, h2::Error> {
+    pub(super) fn open(sender: &mut Sender, target: &Target, silence: &Arc<Silence>) -> Result<Self, h2::Error> {
         let (response, outgoing) = sender.send_request(head(&target.decide_stream, &target.headers), false)?;
         Ok(Self {
-            decisions: Arc::new(Decisions::new(&target.name, target.may_retry)),
+            decisions: Arc::new(Decisions::new(&target.name, target.may_retry, silence)),
             outgoing,
             items: Items::default(),
             blocked: false,

@@ -29,6 +29,7 @@ mod framing;
 mod health;
 mod hedge;
 pub(crate) mod item;
+mod keepalive;
 mod keeper;
 mod latency;
 mod link;

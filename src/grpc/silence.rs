@@ -1,6 +1,6 @@
-//! The calls of a connection, and whether the service answers any.
+//! What was asked on a connection, and whether the service answers any of it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
@@ -11,12 +11,19 @@ const LIMIT: usize = 16 << 20;
 /// What HTTP/2 keeps for a call besides its request.
 const CALL: usize = 2 * 1024;
 
-/// What was sent on a connection since it was last answered on.
+/// Of one connection. Only its worker's thread writes.
 #[derive(Debug, Default)]
 pub(super) struct Silence {
+    /// Of calls that ended unanswered since one was answered.
     bytes: AtomicUsize,
     /// Calls that have begun and not ended.
     calls: AtomicUsize,
+    /// A decision that the service was sent has ended without its answer.
+    unanswered: AtomicBool,
+    /// A decision was answered since [`ask`](Self::ask).
+    answered: AtomicBool,
+    /// One was before.
+    answered_before: AtomicBool,
     /// Of the link's task.
     link: AtomicWaker,
 }
@@ -34,24 +41,52 @@ impl Silence {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// The service has answered a call.
+    /// The service has answered a decision.
     pub(super) fn broken(&self) {
         self.bytes.store(0, Ordering::Relaxed);
+        self.answered.store(true, Ordering::Relaxed);
     }
 
-    /// A call with a request of this length ended without an answer.
-    pub(super) fn lasts(&self, length: usize) {
+    /// A decision that was sent ended without an answer.
+    pub(super) fn lasts(&self) {
+        if !self.unanswered.swap(true, Ordering::Relaxed) {
+            self.link.wake();
+        }
+    }
+
+    /// So did a call with a request of this length, which HTTP/2 may still hold.
+    pub(super) fn holds(&self, length: usize) {
         let before = self.bytes.fetch_add(length.saturating_add(CALL), Ordering::Relaxed);
         if before <= LIMIT && self.is_too_long() {
             self.link.wake();
         }
+        self.lasts();
     }
 
     pub(super) fn is_too_long(&self) -> bool {
         self.bytes.load(Ordering::Relaxed) > LIMIT
     }
 
-    /// Has `waker` woken when it has become too long.
+    /// Whether a decision has ended unanswered since this was asked last.
+    pub(super) fn take_unanswered(&self) -> bool {
+        self.unanswered.load(Ordering::Relaxed) && self.unanswered.swap(false, Ordering::Relaxed)
+    }
+
+    /// From now on [`is_answered`](Self::is_answered) is about what comes.
+    pub(super) fn ask(&self) {
+        self.answered_before.store(self.has_ever_answered(), Ordering::Relaxed);
+        self.answered.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn has_ever_answered(&self) -> bool {
+        self.is_answered() || self.answered_before.load(Ordering::Relaxed)
+    }
+
+    /// Has `waker` woken when it has become too long, or when a decision has ended unanswered.
     pub(super) fn watch(&self, waker: &Waker) {
         self.link.register(waker);
     }

@@ -23,6 +23,7 @@ use super::error::{CallError, Failure};
 use super::framing::{FramingError, Messages};
 use super::item::{Answer, AnswerResult, Items};
 use super::request::Request;
+use super::silence::Silence;
 use crate::deadline::Deadline;
 use crate::telemetry::event::{LateAnswer, UnknownAnswer};
 
@@ -53,6 +54,8 @@ struct Inner {
     taken: bool,
     deadlines: Deadlines,
     phase: Phase,
+    /// Of the stream's connection.
+    silence: Arc<Silence>,
     /// Of the link's task, until it is woken.
     link: Option<Waker>,
 }
@@ -102,8 +105,9 @@ impl Left {
 }
 
 impl Decisions {
-    pub(super) fn new(endpoint: &Arc<str>, keep: bool) -> Self {
-        Self { endpoint: Arc::clone(endpoint), keep, inner: Mutex::default() }
+    pub(super) fn new(endpoint: &Arc<str>, keep: bool, silence: &Arc<Silence>) -> Self {
+        let inner = Inner { silence: Arc::clone(silence), ..Inner::default() };
+        Self { endpoint: Arc::clone(endpoint), keep, inner: Mutex::new(inner) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -129,6 +133,16 @@ impl Decisions {
         }
         let id = inner.push(request, deadline.instant());
         Ok(Decided { decisions: Arc::clone(self), id, done: false })
+    }
+
+    /// As if one had ended unanswered.
+    pub(super) fn doubt(&self) {
+        self.lock().silence.lasts();
+    }
+
+    /// How many decisions it was given so far.
+    pub(super) fn given(&self) -> u64 {
+        self.lock().last_id
     }
 
     /// Takes no more decisions; when all are sent, the link's task says so to the service, which then ends the stream.
@@ -282,6 +296,7 @@ impl Inner {
             return UnknownAnswer { endpoint, problem: &format_args!("the id {id} was never used") }.record();
         }
         self.take(keep);
+        self.silence.broken();
         let Some(waiting @ Waiting { state: State::Sent { .. }, .. }) = self.waiting.get_mut(&id) else {
             return LateAnswer.record();
         };
@@ -307,7 +322,10 @@ impl Inner {
                 self.queued -= 1;
                 self.queued_bytes -= request.message().len();
             }
-            State::Sent { .. } if self.phase != Phase::Ended => self.cancels.push(id),
+            State::Sent { .. } if self.phase != Phase::Ended => {
+                self.cancels.push(id);
+                self.silence.lasts();
+            }
             State::Sent { .. } | State::Done(_) => {}
         }
         end(waiting);

@@ -89,7 +89,7 @@ impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
         self.silence.end();
         if !self.answered {
-            self.silence.lasts(self.length);
+            self.silence.holds(self.length);
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Backends that are marked as required: health checks are refused while one of them cannot decide.
 
+use std::time::Duration;
+
 use crate::support::address::Address;
 use crate::support::bridge::{Bridge, PATIENCE};
+use crate::support::child::ChildService;
 use crate::support::engine::Engine;
 use crate::support::host::Bound;
 use crate::support::service::{Answer, Service, allow};
@@ -34,6 +37,15 @@ fn lines(bridge: &Bridge, level: &str, text: &str) -> Vec<String> {
     about.map(|line| line["backends"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
+fn becomes_unavailable(engine: &mut Engine) {
+    let mut outcomes = Vec::new();
+    let known = eventually(PATIENCE, || {
+        outcomes.push(engine.ask(1, "m", &[]).text("txn.bridge_status").to_owned());
+        outcomes.ends_with(&["unavailable".to_owned()]).then_some(())
+    });
+    assert!(known.is_some(), "{outcomes:?}");
+}
+
 /// Down at the start, up, down, up again; the backend that is not required does not count.
 #[test]
 fn down_and_up() {
@@ -53,6 +65,33 @@ fn down_and_up() {
     assert_eq!(lines(&bridge, "INFO", "not ready yet"), ["decisions"]);
     assert_eq!(lines(&bridge, "INFO", "ready: every required"), ["", ""]);
     assert_eq!(lines(&bridge, "WARN", "not ready: no server"), ["decisions", "decisions"]);
+}
+
+/// Its process is frozen, while its kernel takes connections and acknowledges for it: as good as down, whoever connects to it when.
+#[test]
+fn frozen() {
+    let service = ChildService::start(Duration::ZERO);
+    let dead = format!("http://{}", free_address());
+    let config = config(service.uri(), &dead, true)
+        .replace("required: true", "required: true, keepalive_timeout: 500ms")
+        .replace("timeout: 2s", "timeout: 200ms");
+    let config = config + "workers: 2\n";
+    let bridge = Bridge::start(&config);
+    becomes(&bridge, true);
+    let mut engine = bridge.engine();
+    for _ in 0..2 {
+        assert_eq!(engine.ask(1, "m", &[]).value("txn.allow"), Some(&Data::Bool(true)));
+        service.freeze();
+        becomes_unavailable(&mut engine);
+        // Also by the worker that decides nothing.
+        becomes(&bridge, false);
+        let second = Bridge::start(&config);
+        becomes(&second, false);
+        becomes_unavailable(&mut second.engine());
+        service.thaw();
+        becomes(&second, true);
+        becomes(&bridge, true);
+    }
 }
 
 /// A reload may say what is required, without a new connection.

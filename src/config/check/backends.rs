@@ -35,6 +35,11 @@ fn backend(name: &str, raw: &raw::Backend, path: &Path, findings: &mut Findings)
             raw.connect_timeout.as_deref(),
             &limits::CONNECT_TIMEOUT,
         ),
+        keepalive_timeout: findings.quantity(
+            &path.key("keepalive_timeout"),
+            raw.keepalive_timeout.as_deref(),
+            &limits::KEEPALIVE_TIMEOUT,
+        ),
         required: raw.required.unwrap_or_default(),
         protocol: raw.protocol.unwrap_or_default(),
         max_in_flight: raw.max_in_flight.unwrap_or(limits::BACKEND_IN_FLIGHT.fallback()),

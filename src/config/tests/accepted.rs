@@ -83,6 +83,7 @@ fn every_key_arrives() {
         HealthConfig { service: "decisions".to_owned(), interval: Duration::from_secs(2), timeout: Duration::from_millis(500) };
     assert_eq!((&decisions.health, &waf.health), (&Some(health), &None));
     assert_eq!(decisions.connect_timeout, Duration::from_millis(250));
+    assert_eq!((decisions.keepalive_timeout, waf.keepalive_timeout), (Duration::from_secs(3), Duration::from_secs(5)));
     assert_eq!((decisions.required, waf.required), (true, false));
     assert_eq!((decisions.protocol, waf.protocol), (Protocol::Decide, Protocol::Auto));
     assert_eq!(decisions.metadata.len(), 2);

@@ -26,7 +26,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use self::conversation::Conversation;
 pub(super) use self::verdict::Verdict;
 use super::backoff::Backoff;
-use super::connect::{Connector, Sender};
+use super::connect::{Connected, Connector, Sender};
 use super::error::chain;
 use super::members::Address;
 use super::request;
@@ -88,7 +88,7 @@ impl Check {
 
     /// Asks on one connection for as long as it goes well. Returns why it did not any more.
     async fn connect_and_ask(&self, verdict: &Verdict) -> String {
-        let (sender, mut connection, allowance) = match self.connector.connect(&verdict.address).await {
+        let Connected { sender, mut connection, allowance, .. } = match self.connector.connect(&verdict.address).await {
             Ok(connected) => connected,
             Err(error) => return chain(&error),
         };

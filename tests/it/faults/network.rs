@@ -72,24 +72,46 @@ fn connections_that_end_in_every_way() {
     }
 }
 
-/// Nothing passes on the old connection, while a new one would be served: as behind a balancer whose server has died without a word.
+/// Nothing passes on the old connection, while a new one would be served: as behind a balancer whose server has died without a word. A second of
+/// silence, a PING that nobody acknowledges, and it is left.
 #[test]
 fn a_connection_that_is_forgotten() {
     for protocol in PROTOCOLS {
-        let scene = Scene::new(protocol, "300ms");
+        let scene = Scene::with(protocol, ", keepalive_timeout: 500ms", "300ms");
         scene.proxy.seal(Fate::Forgotten);
         let begin = Instant::now();
         let mut engine = scene.bridge.engine();
         let (mut asked, mut timeouts) = (0, 0);
-        let back = eventually(Duration::from_secs(5), || {
+        let back = eventually(Duration::from_secs(20), || {
             asked += 1;
             let outcome = outcome(&engine.ask(asked, "check-request", &[]));
             timeouts += usize::from(outcome == "timeout");
             (outcome == "decided").then_some(())
         });
-        let after = if back.is_some() { format!("left after {}", ms(begin.elapsed())) } else { "not left in 5 s".into() };
-        figure(&format!("the only connection is forgotten by the network ({protocol})"), format!("{timeouts} timeouts, {after}"));
-        assert!(asked as usize - timeouts <= 1, "{protocol}");
+        figure(
+            &format!("the only connection is forgotten by the network ({protocol})"),
+            format!("{timeouts} timeouts, decided after {}", ms(begin.elapsed())),
+        );
+        assert!(back.is_some(), "{protocol}: {timeouts} timeouts of {asked}");
+        assert!(begin.elapsed() > Duration::from_millis(1_500), "{protocol}: it had time to answer");
+        assert_eq!(scene.proxy.accepted(), 2, "{protocol}: one more connection");
+        assert!(asked as usize - timeouts <= 10, "{protocol}: {timeouts} timeouts of {asked}, the rest is one moment without a connection");
+    }
+}
+
+/// A service that is there and answers no decision for seconds keeps its connection: it acknowledges the PING.
+#[test]
+fn a_service_that_is_only_slow_keeps_its_connection() {
+    for protocol in PROTOCOLS {
+        let service = Service::start(|_| Answer::after(Duration::from_secs(60), Answer::Actions(vec![allow()])));
+        let proxy = Proxy::to(service.uri());
+        let bridge = bridge_to(1, &[&proxy.uri()], &format!("protocol: {protocol}, keepalive_timeout: 300ms"), "300ms");
+        let load = Askers::start(bridge.address(), 1, 1);
+        std::thread::sleep(Duration::from_secs(4));
+        let asked = load.stop();
+        figure(&format!("a service that answers nothing for 4 s ({protocol})"), format!("{:?}", tally(&asked)));
+        assert_eq!(only(&asked, "timeout").len(), asked.len(), "{protocol}: {:?}", tally(&asked));
+        assert_eq!((proxy.accepted(), proxy.open()), (1, 1), "{protocol}");
     }
 }
 
@@ -102,9 +124,13 @@ struct Scene {
 
 impl Scene {
     fn new(protocol: &'static str, timeout: &str) -> Scene {
+        Scene::with(protocol, "", timeout)
+    }
+
+    fn with(protocol: &'static str, keys: &str, timeout: &str) -> Scene {
         let service = Service::start(|_| Answer::after(Duration::from_millis(5), Answer::Actions(vec![allow()])));
         let proxy = Proxy::to(service.uri());
-        let bridge = bridge_to(1, &[&proxy.uri()], &format!("protocol: {protocol}"), timeout);
+        let bridge = bridge_to(1, &[&proxy.uri()], &format!("protocol: {protocol}{keys}"), timeout);
         let scene = Scene { proxy, _service: service, bridge, protocol };
         scene.recovers("the start");
         scene

@@ -1,5 +1,5 @@
 //! Packets that the kernel drops: bridge and service in a network of their own (`unshare`), whose queue takes so many bytes and no more
-//! (`tc`, tbf). Only where the machine allows that; what a bad network does is tested everywhere by `network`.
+//! (`tc`, tbf), or which loses one packet in so many (`iptables`, statistic). Only where the machine allows that; what a bad network does is tested everywhere by `network`.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -27,6 +27,33 @@ fn too_narrow_and_then_dead_for_a_while() {
     let all = scene.phase(DEAD, Duration::from_secs(3));
     assert!(all.keys().all(|word| word == "decided" || word == "timeout"), "{all:?}");
     scene.recovers();
+}
+
+/// One packet in 50, then one in 10, in both directions: what TCP has to send again takes its 200 ms, and whatever waits behind it.
+#[test]
+fn some_packets_are_lost() {
+    let Some(scene) = Scene::new("some_packets_are_lost") else { return };
+    if !scene.enter("iptables").args(["-L", "-n"]).output().is_ok_and(|output| output.status.success()) {
+        return figure("skipped", "some_packets_are_lost: iptables is missing");
+    }
+    for share in ["0.02", "0.1"] {
+        let rule = ["INPUT", "-p", "tcp", "-m", "statistic", "--mode", "random", "--probability", share, "-j", "DROP"];
+        let iptables = |what: &[&str]| {
+            let output = scene.enter("iptables").args(what).output().unwrap();
+            assert!(output.status.success(), "iptables {what:?}: {output:?}");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        iptables(&[&["-A"][..], &rule].concat());
+        let some = scene.phase(CLEAR, Duration::from_secs(4));
+        let counted = iptables(&["-nvxL", "INPUT"]);
+        iptables(&["-F", "INPUT"]);
+        let lost: usize = counted.lines().nth(2).and_then(|line| line.split_whitespace().next()).unwrap().parse().unwrap();
+        figure(&format!("{share} of all packets lost"), lost);
+        assert!(lost > 0, "{counted}");
+        assert!(some["decided"] > 0 && some.keys().all(|word| word == "decided" || word == "timeout"), "{share}: {some:?}");
+        scene.recovers();
+    }
+    assert_eq!(logged(&scene.bridge, "endpoint not connected, trying on"), 0, "{:?}", scene.bridge.log());
 }
 
 /// Nothing is acknowledged any more: the connection is given up (TCP_USER_TIMEOUT), and what is asked then fails at once.
@@ -85,10 +112,15 @@ impl Scene {
         self.tc(&format!("qdisc replace dev lo root {what}"));
     }
 
-    fn tc(&self, arguments: &str) -> String {
+    /// A program in their network.
+    fn enter(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
-        let output =
-            command.args(["-t", &self.service.pid().to_string(), "-n", "tc"]).args(arguments.split(' ')).output().unwrap();
+        command.args(["-t", &self.service.pid().to_string(), "-n", program]);
+        command
+    }
+
+    fn tc(&self, arguments: &str) -> String {
+        let output = self.enter("tc").args(arguments.split(' ')).output().unwrap();
         assert!(output.status.success(), "tc {arguments}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
     }

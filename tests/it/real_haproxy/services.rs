@@ -12,7 +12,7 @@ use crate::support::load::{Load, Tally};
 use crate::support::service::{Answer, Service, allow};
 use crate::support::{eventually, figure, free_address};
 
-on_each_line!(one_of_three_is_killed, rolling_restart_of_three, all_down_and_back);
+on_each_line!(one_of_three_is_killed, one_of_three_is_frozen, rolling_restart_of_three, all_down_and_back);
 
 /// kill -9 of a process.
 fn one_of_three_is_killed(haproxy: &Path) {
@@ -23,6 +23,20 @@ fn one_of_three_is_killed(haproxy: &Path) {
     services[0].kill();
     assert!(load.wait_for(400, "decided"));
     all_decided("kill -9 of one of three services, 8 clients", &load.stop());
+}
+
+/// Nobody is told, and its kernel goes on acknowledging: what it has is asked of another one.
+fn one_of_three_is_frozen(haproxy: &Path) {
+    let services = [(); 3].map(|()| ChildService::start(Duration::from_millis(20)));
+    let uris = services.each_ref().map(ChildService::uri);
+    let (_bridge, haproxy) = before_with(haproxy, &uris, "idempotent: true, hedging: {}");
+    let load = Load::start(8, haproxy.frontend(), outcome);
+    assert!(load.wait_for(200, "decided"));
+    services[0].freeze();
+    assert!(load.wait_for(400, "decided"));
+    services[0].thaw();
+    assert!(load.wait_for(100, "decided"));
+    all_decided("one of three services frozen, 8 clients, hedging", &load.stop());
 }
 
 /// One after the other says GOAWAY, ends what it has and starts anew, as a rolling update does it.
@@ -72,8 +86,13 @@ fn all_down_and_back(haproxy: &Path) {
 }
 
 fn before(haproxy: &Path, endpoints: &[&str]) -> (Bridge, Haproxy) {
+    before_with(haproxy, endpoints, "")
+}
+
+/// With more `keys` for the backend.
+fn before_with(haproxy: &Path, endpoints: &[&str], keys: &str) -> (Bridge, Haproxy) {
     let bridge = Bridge::start(&format!(
-        "backends: {{ decisions: {{ endpoints: {endpoints:?} }} }}\n\
+        "backends: {{ decisions: {{ endpoints: {endpoints:?}, {keys} }} }}\n\
          routes: [{{ messages: [\"*\"], backend: decisions, timeout: 4s }}]"
     ));
     let spoe = engine("messages m", "spoe-message m\n    args path=path\n    event on-frontend-http-request\n");

@@ -15,7 +15,7 @@ use crate::support::{eventually, figure, free_address};
 /// Five in flight when the stream ends in this way; each of them gets its fallback once, far before its deadline.
 #[track_caller]
 fn assert_in_flight_is_unavailable(what: &str, end: impl FnOnce(Stream)) {
-    let mut scene = Scene::proven("30s");
+    let mut scene = Scene::without_retries("30s");
     let streams = [3, 5, 7, 9, 11];
     scene.ask(&streams);
     let Scene { bridge, server, stream, engine } = scene;
@@ -44,6 +44,25 @@ fn reset_in_mid_flight() {
 #[test]
 fn connection_lost_in_mid_flight() {
     assert_in_flight_is_unavailable("connection lost", Stream::lose_connection);
+}
+
+/// A connection that has answered a decision was a good one, however short: the next is made at once, and what was in flight is decided there.
+#[test]
+fn a_short_connection_that_has_answered() {
+    let mut scene = Scene::proven("30s");
+    for _ in 0..3 {
+        scene.ask(&[3, 5, 7]);
+        let Scene { bridge, server, stream, engine } = scene;
+        stream.lose_connection();
+        let stream = server.stream();
+        scene = Scene { bridge, server, stream, engine };
+        for decision in scene.stream.decisions(3) {
+            scene.stream.allow(decision.id);
+        }
+        (0..3).for_each(|_| assert!(is_allowed(&scene.engine.expect_ack())));
+    }
+    let told = scene.bridge.log().iter().filter(|line| line["message"] == "endpoint not connected, trying on").count();
+    assert_eq!(told, 0, "{:?}", scene.bridge.log());
 }
 
 /// Whatever status a stream ends with after it has answered: it is the stream's, not that of its decisions.

@@ -34,7 +34,7 @@ fn an_empty_item() {
 /// The stream cannot be read any further: what is in flight fails at once, and the next stream is opened.
 #[track_caller]
 fn assert_breaks_the_stream(what: &str, bytes: Vec<u8>) {
-    let mut scene = Scene::proven("30s");
+    let mut scene = Scene::without_retries("30s");
     scene.ask(&[3, 5]);
     scene.stream.send(bytes);
     scene.expect_fallbacks(&[3, 5], "unavailable");

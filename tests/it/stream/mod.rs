@@ -68,7 +68,16 @@ impl Scene {
 
     /// With one decision made: the service has shown that it has the stream.
     fn proven(timeout: &str) -> Scene {
-        let mut scene = Scene::new(timeout);
+        Scene::new(timeout).prove()
+    }
+
+    /// The same, where what the stream took with it is lost.
+    fn without_retries(timeout: &str) -> Scene {
+        Scene::with(timeout, "retry: { max_attempts: 1 },").prove()
+    }
+
+    fn prove(self) -> Scene {
+        let mut scene = self;
         scene.notify(1);
         let id = scene.stream.decision().id;
         scene.stream.allow(id);

@@ -1,6 +1,6 @@
 //! The tutorial and the pages of docs/how-to, done as they say: their files with a real HAProxy, their requests with curl.
 //!
-//! A comment `<!-- test: NAME -->` before a block says what it is: a file; `requests`, commands and what they print; `haproxy log`,
+//! A comment `<!-- test: NAME -->` before a block says what it is: a file, which is run if it is a script; `requests`, commands and what they print; `haproxy log`,
 //! lines of HAProxy's. `<!-- test: stop NAME -->` kills a service.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +51,11 @@ fn ab_routing() {
 #[test]
 fn shadowing() {
     follow("how-to/shadowing", "3.2");
+}
+
+#[test]
+fn tls() {
+    follow("how-to/tls", "3.0");
 }
 
 /// Does what a page says, with HAProxy of that line.
@@ -106,6 +111,10 @@ impl Scene {
             _ => "\0",
         };
         fs::write(self.folder.path().join(name), lenient(code, before)).unwrap();
+        if name.ends_with(".sh") {
+            let output = Command::new("sh").arg(name).current_dir(self.folder.path()).output().unwrap();
+            assert!(output.status.success(), "{name}: {output:?}");
+        }
     }
 
     /// Runs the commands of a block, each after `$ `, and compares what they print with the lines below.

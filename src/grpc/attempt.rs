@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use tonic::Code;
 
-use super::channel::{Carrier, Target};
+use super::channel::Carrier;
 use super::endpoint::Endpoint;
 use super::members::Address;
 use super::request::Request;
+use super::target::Target;
 use super::trail::Trail;
 use crate::telemetry::event::AttemptStarted;
 use crate::telemetry::metrics::{BackendMetrics, Method, Reason, code_name};

@@ -13,7 +13,6 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use http::{HeaderMap, Uri};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::error::Elapsed;
@@ -22,12 +21,12 @@ use super::backend::Backend;
 use super::backoff::Backoff;
 use super::connect::Sender;
 use super::error::{chain, describe};
+use super::leaving::Leaving;
 use super::link::{Event, Link, Stream};
 use super::log::Log;
-use super::members::Address;
-use super::request;
 use super::silence::Silence;
 use super::stream::Decisions;
+use super::target::Target;
 use crate::config::Protocol;
 
 /// Between attempts to connect: doubled from the one to the other. A service next door that restarts is found again within a
@@ -36,10 +35,6 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from
 /// A connection that broke sooner than this, and has answered nothing, counts as failed to connect: what accepts and hangs up must not
 /// make us spin.
 const STABLE_AFTER: Duration = Duration::from_secs(1);
-/// How long a stream whose connection is going away is used while no other can be had; less if nobody has used it for a while, as when there
-/// are other endpoints. A service that is stopping waits for it to end.
-const LEAVE: Duration = Duration::from_secs(5);
-const UNUSED: Duration = Duration::from_secs(1);
 /// How long a service may take to end a stream when the bridge itself stops.
 const GOODBYE: Duration = Duration::from_millis(200);
 /// What is wrong with a server that does not even say that it speaks HTTP/2.
@@ -50,38 +45,6 @@ const EARLY: Duration = Duration::from_millis(200);
 const AFTER_PANIC: Duration = Duration::from_secs(1);
 /// How long a connection that is left may take for what has begun on it: longer than any decision may take.
 const DRAIN: Duration = Duration::from_secs(61);
-
-/// What all connections to an endpoint have in common.
-#[derive(Debug)]
-pub(super) struct Target {
-    pub(super) name: Arc<str>,
-    pub(super) address: Address,
-    pub(super) decide: Uri,
-    pub(super) decide_stream: Uri,
-    pub(super) headers: HeaderMap,
-    /// Requests may be sent again after a service has seen them.
-    pub(super) may_retry: bool,
-    backend: Arc<Backend>,
-}
-
-impl Target {
-    pub(super) fn backend_name(&self) -> Arc<str> {
-        Arc::clone(&self.backend.config.name)
-    }
-
-    pub(super) fn new(address: &Address, backend: &Arc<Backend>) -> Self {
-        let method = |path| backend.connector.method(address, path);
-        Self {
-            name: backend.connector.name(address).into(),
-            address: address.clone(),
-            decide: method("/spopbridge.v1.DecisionService/Decide"),
-            decide_stream: method("/spopbridge.v1.DecisionService/DecideStream"),
-            headers: request::headers(&backend.config),
-            may_retry: backend.config.retry.max_attempts > 1 || backend.config.hedging.is_some(),
-            backend: Arc::clone(backend),
-        }
-    }
-}
 
 /// See the drawing above.
 #[derive(Debug)]
@@ -295,13 +258,7 @@ impl Channel {
 
     /// Drives a link until it is to be left, and says whether it was good: that is what answers decisions, or has lasted. `ready` is told
     /// what carries decisions once the server has shown that it is there.
-    async fn serve(
-        &self,
-        link: &mut Link,
-        carrier: &mut Carrier,
-        mut ready: impl FnMut(&Carrier),
-        log: &mut Log,
-    ) -> (End, bool) {
+    async fn serve(&self, link: &mut Link, carrier: &mut Carrier, mut ready: impl FnMut(&Carrier), log: &mut Log) -> (End, bool) {
         let config = &self.target.backend.config;
         // The patience with a server that has said nothing yet; then how long it has to last.
         let timer = tokio::time::sleep(config.keepalive_timeout);
@@ -343,46 +300,6 @@ impl Channel {
                 }
             };
             return (end, is_stable || link.silence().has_ever_answered());
-        }
-    }
-}
-
-/// The stream of a connection that is going away. It is used until there is another, or for as long as it is polite.
-#[derive(Default)]
-struct Leaving(Option<Left>);
-
-struct Left {
-    decisions: Arc<Decisions>,
-    since: Instant,
-    /// How many decisions it had been given, and since when no more.
-    given: u64,
-    unused: Instant,
-}
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-impl Leaving {
-    fn begin(&mut self, decisions: Arc<Decisions>) {
-        let now = Instant::now();
-        self.0 = Some(Left { given: decisions.given(), decisions, since: now, unused: now });
-    }
-
-    fn is_of_use(&mut self) -> bool {
-        let Some(left) = &mut self.0 else { return false };
-        let given = left.decisions.given();
-        if std::mem::replace(&mut left.given, given) != given {
-            left.unused = Instant::now();
-        }
-        left.decisions.is_open() && left.since.elapsed() < LEAVE && left.unused.elapsed() < UNUSED
-    }
-
-    fn end(&mut self) {
-        if let Some(left) = self.0.take() {
-            left.decisions.close();
         }
     }
 }

@@ -6,8 +6,9 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::backend::Backend;
-use super::channel::{Channel, Target};
+use super::channel::Channel;
 use super::log::Log;
+use super::target::Target;
 
 #[derive(Debug)]
 pub(super) struct Context {

@@ -4,11 +4,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::channel::{Carrier, Channel, State, Target};
+use super::channel::{Carrier, Channel, State};
 use super::context::Context;
 use super::load::Load;
 use super::members::{Address, Health};
 use super::outlier::Outlier;
+use super::target::Target;
 
 #[derive(Debug)]
 pub(super) struct Endpoint {

@@ -14,7 +14,6 @@ use h2::{RecvStream, SendStream};
 use tonic::{Code, Status};
 
 use super::allowance::Allowance;
-use super::channel::Target;
 use super::connect::{Connected, Connection, Sender};
 use super::error::{chain, describe, was_refused};
 use super::framing::Messages;
@@ -24,6 +23,7 @@ use super::request::head;
 use super::response::{check_head, ended};
 use super::silence::Silence;
 use super::stream::{Decisions, Filled};
+use super::target::Target;
 use crate::timer::Timer;
 
 /// Bytes of items that are handed to HTTP/2 at a time, if the service's windows have room: all that a turn brings, as a rule, and what

@@ -7,13 +7,13 @@ use bytes::Bytes;
 use h2::RecvStream;
 use tonic::Code;
 
-use super::channel::Target;
 use super::connect::Sender;
 use super::error::{CallError, Failure, was_refused};
 use super::framing::Messages;
 use super::request::{Request, grpc_timeout, head, insert_trace};
 use super::response::{Ended, check_head, ended};
 use super::silence::Silence;
+use super::target::Target;
 use crate::deadline::Deadline;
 
 /// Calls `Decide`. At the deadline, or when the returned future is dropped, the call is cancelled.

@@ -95,7 +95,10 @@ fn a_connection_that_is_forgotten() {
         assert!(back.is_some(), "{protocol}: {timeouts} timeouts of {asked}");
         assert!(begin.elapsed() > Duration::from_millis(1_500), "{protocol}: it had time to answer");
         assert_eq!(scene.proxy.accepted(), 2, "{protocol}: one more connection");
-        assert!(asked as usize - timeouts <= 10, "{protocol}: {timeouts} timeouts of {asked}, the rest is one moment without a connection");
+        assert!(
+            asked as usize - timeouts <= 10,
+            "{protocol}: {timeouts} timeouts of {asked}, the rest is one moment without a connection"
+        );
     }
 }
 

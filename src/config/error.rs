@@ -110,8 +110,9 @@ impl Problems {
     }
 }
 
-/// Keeps one problem on one line of bearable length.
+/// Keeps one problem on one line of bearable length, where it can be seen.
 fn cut(text: String) -> String {
+    let text = if text.trim().is_empty() { format!("\"{text}\"") } else { text };
     let text = text.escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'");
     if text.chars().count() <= MAX_FOUND {
         return text;

@@ -12,7 +12,13 @@ use crate::support::load::{Load, Tally};
 use crate::support::service::{Answer, Service, allow};
 use crate::support::{eventually, figure, free_address};
 
-on_each_line!(one_of_three_is_killed, one_of_three_is_frozen, rolling_restart_of_three, all_down_and_back);
+on_each_line!(
+    one_of_three_is_killed,
+    one_of_three_is_frozen,
+    rolling_restart_of_three,
+    all_down_and_back,
+    more_than_a_service_can_do,
+);
 
 /// kill -9 of a process.
 fn one_of_three_is_killed(haproxy: &Path) {
@@ -83,6 +89,21 @@ fn all_down_and_back(haproxy: &Path) {
         format!("{tally:?}, 100 decided {returned:.1?} after the return"),
     );
     assert_eq!(tally.keys().collect::<Vec<_>>(), ["decided", "undecided"], "{tally:?}");
+}
+
+/// Four at a time take 100 ms each, and sixteen clients want more: four are decided as quickly as ever, the others have their fallback at once.
+fn more_than_a_service_can_do(haproxy: &Path) {
+    let service = Service::bound(Bound::tcp(), |_| Answer::after(Duration::from_millis(100), Answer::Actions(vec![allow()])));
+    let (_bridge, haproxy) = before_with(haproxy, &[service.uri()], "max_in_flight: 4");
+    let begin = Instant::now();
+    let load = Load::start(16, haproxy.frontend(), outcome);
+    assert!(load.wait_for(80, "decided"));
+    let tally = load.stop();
+    figure("max_in_flight: 4 at 100 ms each, 16 clients", format!("{tally:?} in {:.1?}", begin.elapsed()));
+    assert_eq!(tally.keys().collect::<Vec<_>>(), ["decided", "undecided"], "{tally:?}");
+    // Those that are turned away come again at once.
+    assert!(tally["undecided"] > tally["decided"], "{tally:?}");
+    assert!(service.most_in_flight() <= 4, "{}", service.most_in_flight());
 }
 
 fn before(haproxy: &Path, endpoints: &[&str]) -> (Bridge, Haproxy) {

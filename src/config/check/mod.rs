@@ -174,7 +174,8 @@ impl Findings {
     /// The position of `name` in `known`, where it is a reference to one of them.
     fn reference<'a>(&mut self, path: &Path, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<usize> {
         let position = known.clone().position(|candidate| candidate == name);
-        // Without any there is a problem already, of which this would only be a consequence.
+        // Without any there is a problem already, of which this would only be a consequence; so there is for one that has no name.
+        let known = known.filter(|name| !name.is_empty());
         if position.is_none() && known.clone().next().is_some() {
             let expected = suggest::closest(name, known.clone()).map_or_else(|| suggest::list(known), str::to_owned);
             self.problems.add(path, name, expected);

@@ -52,6 +52,10 @@ fn wrong_types_and_missing_keys() {
             "listeners[0].unix.user: found 1000, expected a user's name or number, in quotes",
         ],
     );
+    assert_problems(
+        "listeners: [{}]\nroutes: [{backend: a, listeners: [local]}]",
+        &["listeners[0].bind: found nothing, expected host:port or unix:/path"],
+    );
     assert_problems("listeners: [{bind: !!str}]", &["listeners[0].bind: found \"\", expected host:port or unix:/path"]);
     assert_problems("ack_margin: ' '", &["ack_margin: found \" \", expected 0s to 1s"]);
     assert_problems("routes: [{}]", &["routes[0].backend: found nothing, expected the name of a backend"]);

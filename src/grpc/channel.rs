@@ -102,7 +102,7 @@ impl Channel {
     pub(super) fn doubt(&self) {
         match &*self.state() {
             State::Ready(Carrier::Stream(decisions)) => decisions.doubt(),
-            State::Ready(Carrier::Calls(_, silence)) => silence.lasts(),
+            State::Ready(Carrier::Calls(_, silence)) => silence.unanswered(),
             State::Leaving(_) | State::Connecting | State::Failed(_) => {}
         }
     }

@@ -53,7 +53,7 @@ impl Keepalive {
         loop {
             self.state = match self.state {
                 State::Calm if silence.take_unanswered() => {
-                    silence.ask();
+                    silence.watch_for_answers();
                     State::Doubt(Instant::now() + QUIET)
                 }
                 State::Calm => return Poll::Pending,
@@ -75,7 +75,7 @@ impl Keepalive {
                     Poll::Ready(Err(_)) => return Poll::Pending,
                     // It was quicker with an answer; the PONG is still to come.
                     Poll::Pending if silence.is_answered() => {
-                        silence.ask();
+                        silence.watch_for_answers();
                         State::Asked(Instant::now() + self.timeout)
                     }
                     Poll::Pending => return self.timer.poll_reached(cx, at.into_std()),
@@ -174,9 +174,9 @@ mod tests {
         let scene = Scene::new(false).await;
         seconds(3_600.0).await;
         for _ in 0..1_000 {
-            scene.silence.lasts();
+            scene.silence.unanswered();
             seconds(0.9).await;
-            scene.silence.broken();
+            scene.silence.answered();
             seconds(0.05).await;
         }
         assert!(scene.pings() == 0 && !scene.gone.is_finished());
@@ -185,9 +185,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_server_that_says_nothing_is_gone() {
         let scene = Scene::new(false).await;
-        scene.silence.broken();
+        scene.silence.answered();
         seconds(10.0).await;
-        scene.silence.lasts();
+        scene.silence.unanswered();
         let found = scene.gone.await.unwrap();
         assert_eq!((found.as_millis().div_ceil(10), scene.server.pings.load(Ordering::Relaxed)), (1_600, 1), "{found:?}");
     }
@@ -196,7 +196,7 @@ mod tests {
     async fn a_server_that_acknowledges_is_asked_once_in_five_minutes() {
         let scene = Scene::new(true).await;
         for _ in 0..(3_000 * 10) {
-            scene.silence.lasts();
+            scene.silence.unanswered();
             seconds(0.1).await;
         }
         assert!(!scene.gone.is_finished());
@@ -207,18 +207,18 @@ mod tests {
     async fn after_an_answer_it_is_asked_anew() {
         let scene = Scene::new(true).await;
         for asked in 1..=3 {
-            scene.silence.lasts();
+            scene.silence.unanswered();
             seconds(2.0).await;
             assert_eq!(scene.pings(), asked);
-            scene.silence.broken();
+            scene.silence.answered();
             // What else wakes the connection in life: the answer itself.
-            scene.silence.lasts();
+            scene.silence.unanswered();
             seconds(0.1).await;
-            scene.silence.broken();
+            scene.silence.answered();
             seconds(0.1).await;
         }
         scene.server.acknowledges.store(false, Ordering::Relaxed);
-        scene.silence.lasts();
+        scene.silence.unanswered();
         assert!(tokio::time::timeout(Duration::from_secs(7), scene.gone).await.is_ok());
     }
 
@@ -226,9 +226,9 @@ mod tests {
     async fn an_answer_is_a_sign_of_life_as_well() {
         let scene = Scene::new(false).await;
         for _ in 0..10 {
-            scene.silence.lasts();
+            scene.silence.unanswered();
             seconds(4.0).await;
-            scene.silence.broken();
+            scene.silence.answered();
         }
         assert!(scene.pings() == 1 && !scene.gone.is_finished());
     }

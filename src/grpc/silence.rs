@@ -20,7 +20,7 @@ pub(super) struct Silence {
     calls: AtomicUsize,
     /// A decision that the service was sent has ended without its answer.
     unanswered: AtomicBool,
-    /// A decision was answered since [`ask`](Self::ask).
+    /// A decision was answered since [`watch_for_answers`](Self::watch_for_answers).
     answered: AtomicBool,
     /// One was before.
     answered_before: AtomicBool,
@@ -42,25 +42,25 @@ impl Silence {
     }
 
     /// The service has answered a decision.
-    pub(super) fn broken(&self) {
+    pub(super) fn answered(&self) {
         self.bytes.store(0, Ordering::Relaxed);
         self.answered.store(true, Ordering::Relaxed);
     }
 
     /// A decision that was sent ended without an answer.
-    pub(super) fn lasts(&self) {
+    pub(super) fn unanswered(&self) {
         if !self.unanswered.swap(true, Ordering::Relaxed) {
             self.link.wake();
         }
     }
 
     /// So did a call with a request of this length, which HTTP/2 may still hold.
-    pub(super) fn holds(&self, length: usize) {
+    pub(super) fn unanswered_call(&self, length: usize) {
         let before = self.bytes.fetch_add(length.saturating_add(CALL), Ordering::Relaxed);
         if before <= LIMIT && self.is_too_long() {
             self.link.wake();
         }
-        self.lasts();
+        self.unanswered();
     }
 
     pub(super) fn is_too_long(&self) -> bool {
@@ -73,7 +73,7 @@ impl Silence {
     }
 
     /// From now on [`is_answered`](Self::is_answered) is about what comes.
-    pub(super) fn ask(&self) {
+    pub(super) fn watch_for_answers(&self) {
         self.answered_before.store(self.has_ever_answered(), Ordering::Relaxed);
         self.answered.store(false, Ordering::Relaxed);
     }

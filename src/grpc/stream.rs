@@ -137,7 +137,7 @@ impl Decisions {
 
     /// As if one had ended unanswered.
     pub(super) fn doubt(&self) {
-        self.lock().silence.lasts();
+        self.lock().silence.unanswered();
     }
 
     /// How many decisions it was given so far.
@@ -296,7 +296,7 @@ impl Inner {
             return UnknownAnswer { endpoint, problem: &format_args!("the id {id} was never used") }.record();
         }
         self.take(keep);
-        self.silence.broken();
+        self.silence.answered();
         let Some(waiting @ Waiting { state: State::Sent { .. }, .. }) = self.waiting.get_mut(&id) else {
             return LateAnswer.record();
         };
@@ -324,7 +324,7 @@ impl Inner {
             }
             State::Sent { .. } if self.phase != Phase::Ended => {
                 self.cancels.push(id);
-                self.silence.lasts();
+                self.silence.unanswered();
             }
             State::Sent { .. } | State::Done(_) => {}
         }

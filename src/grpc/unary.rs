@@ -81,7 +81,7 @@ impl<'a> Unanswered<'a> {
 
     fn answered(&mut self) {
         self.answered = true;
-        self.silence.broken();
+        self.silence.answered();
     }
 }
 
@@ -89,7 +89,7 @@ impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
         self.silence.end();
         if !self.answered {
-            self.silence.holds(self.length);
+            self.silence.unanswered_call(self.length);
         }
     }
 }

@@ -5,6 +5,8 @@
 //!      ▼                                                 │
 //! Connecting ──connected──▶ Ready ──going away (stream)──▶ Leaving ──replaced──▶ Ready
 //!      └──not──▶ Failed ──(backoff)──connected──▶ Ready
+//!      ▲           │
+//!      └──healthy──┘
 //! ```
 
 use std::panic::AssertUnwindSafe;
@@ -51,6 +53,8 @@ const DRAIN: Duration = Duration::from_secs(61);
 pub(super) struct Channel {
     target: Arc<Target>,
     state: Mutex<State>,
+    /// There is no reason to wait any longer before the next attempt.
+    hurry: Notify,
     retired: watch::Sender<bool>,
 }
 
@@ -86,7 +90,12 @@ impl Carrier {
 
 impl Channel {
     pub(super) fn new(target: &Arc<Target>) -> Self {
-        Self { target: Arc::clone(target), state: Mutex::new(State::Connecting), retired: watch::Sender::new(false) }
+        Self {
+            target: Arc::clone(target),
+            state: Mutex::new(State::Connecting),
+            hurry: Notify::new(),
+            retired: watch::Sender::new(false),
+        }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -105,6 +114,18 @@ impl Channel {
             State::Ready(Carrier::Calls(_, silence)) => silence.unanswered(),
             State::Leaving(_) | State::Connecting | State::Failed(_) => {}
         }
+    }
+
+    /// The server says that it serves again. It is connected to at once, and decisions that have nowhere else to go wait for that: the
+    /// server that they went to may be the next one to stop.
+    pub(super) fn hurry(&self) {
+        let mut state = self.state();
+        match &*state {
+            State::Ready(_) | State::Connecting => return,
+            State::Leaving(_) => {}
+            State::Failed(_) => *state = State::Connecting,
+        }
+        self.hurry.notify_one();
     }
 
     /// Says that it cannot be called, and why.
@@ -227,7 +248,7 @@ impl Channel {
         }
     }
 
-    /// Waits for `backoff`, or until another worker has reached the server: all are back together.
+    /// Waits for `backoff`, or until another worker or the health check has reached the server: all are back together.
     async fn pause(&self, backoff: Duration) {
         let mut reached = self.target.backend.reached.subscribe();
         let early = async {
@@ -236,6 +257,7 @@ impl Channel {
         };
         tokio::select! {
             () = early => {}
+            () = self.hurry.notified() => {}
             () = tokio::time::sleep(backoff) => {}
         }
     }

@@ -48,6 +48,13 @@ impl Endpoint {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn set_health(&self, health: &Health) {
+        let before = std::mem::replace(&mut *self.health(), health.clone());
+        if *health == Health::Serving && before != Health::Serving {
+            self.channels().iter().for_each(|channel| channel.hurry());
+        }
+    }
+
     /// The channel to use; opens another one if calls need it.
     pub(super) fn offer(&self, context: &Arc<Context>) -> Offer {
         let mut channels = self.channels();

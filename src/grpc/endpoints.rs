@@ -80,7 +80,7 @@ impl Endpoints {
         let list = members.list.iter().map(|member| {
             let known = before.list.iter().find(|endpoint| endpoint.target.address == member.address);
             let endpoint = known.map_or_else(|| Endpoint::new(&member.address, expected, &self.context), Arc::clone);
-            endpoint.health().clone_from(&member.health);
+            endpoint.set_health(&member.health);
             endpoint
         });
         let list: Vec<_> = list.collect();

@@ -9,6 +9,7 @@ use hyper::body::{Frame, Incoming};
 use tower::util::BoxCloneSyncService;
 
 use super::{HEALTHY, UNHEALTHY, bridge_to, calls_of, expect_lines, is_decided, lines};
+use crate::discovery::Load;
 use crate::support::health::{Has, Patient, SOON};
 use crate::support::host::{Bound, FOREVER, Host};
 use crate::support::service::Service;
@@ -51,6 +52,40 @@ fn a_server_that_is_gone_is_unhealthy_until_it_is_back() {
         (!reborn.service.calls().is_empty()).then_some(())
     });
     assert!(back.is_some());
+}
+
+/// Only its health check has found it again when the other one wants to go: decisions wait for the workers' connections, none is refused.
+#[test]
+fn a_server_that_is_back_can_be_relied_on() {
+    let address = free_address();
+    let mut mortal = Patient::start(Bound::at(address), Has::Watch);
+    let other = Patient::start(Bound::tcp(), Has::Watch);
+    let bridge = bridge_to(&[mortal.service.uri(), other.service.uri()], "interval: 100ms");
+    assert!(eventually(SOON, || (mortal.open_watches() == 1).then_some(())).is_some());
+    let healthy = |patient: &Patient| {
+        let of = |line: &serde_json::Value| line["message"] == HEALTHY && line["endpoint"] == patient.service.uri();
+        bridge.log().into_iter().filter(of).count()
+    };
+    let load = Load::start(bridge.address());
+    for round in 1..=5 {
+        mortal.service.kill();
+        // Long enough that the workers, which back off, rarely try to connect.
+        std::thread::sleep(Duration::from_millis(2_500));
+        mortal = Patient::start(Bound::at(address), Has::Watch);
+        assert!(eventually(SOON, || (healthy(&mortal) == round).then_some(())).is_some(), "{:?}", bridge.log());
+        other.set_serving(false);
+        std::thread::sleep(Duration::from_millis(1_500));
+        other.set_serving(true);
+        assert!(eventually(SOON, || (healthy(&other) == round).then_some(())).is_some(), "{:?}", bridge.log());
+        // The workers hear of it a moment later.
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    let (asked, failed) = load.end();
+    figure(
+        "decisions while a server came back 5 times, just when the other went, and how many failed",
+        format!("{asked}, {failed}"),
+    );
+    assert_eq!(failed, 0, "of {asked}: {:?}", bridge.log());
 }
 
 /// A server whose health changes as fast as it can say so: costs little, fills nothing, and the log has a few lines a second.

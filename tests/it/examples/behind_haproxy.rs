@@ -47,9 +47,11 @@ fn setup() -> Setup {
 }
 
 fn bridge(services: &[&Service], protocol: &str) -> Bridge {
+    // The first answer of a cold interpreter takes more than the default of a second on a busy machine.
+    let health = "{ timeout: 10s }";
     let endpoints: Vec<_> = services.iter().map(|service| service.uri()).collect();
     Bridge::start(&format!(
-        "backends: {{ decisions: {{ endpoints: {endpoints:?}, protocol: {protocol}, health: {{}} }} }}\n\
+        "backends: {{ decisions: {{ endpoints: {endpoints:?}, protocol: {protocol}, health: {health} }} }}\n\
          routes:\n  - messages: [check-request]\n    backend: decisions\n    timeout: 4s\n    \
          on_failure: {{ default: {{ set: {{ txn.allow: true, txn.reason: fallback }} }} }}"
     ))

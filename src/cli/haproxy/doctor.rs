@@ -12,7 +12,7 @@ use crate::control::{Loaded, Source as Config};
 use crate::haproxy::Version;
 use crate::haproxy::doctor::{Context, Finding, Haproxy, Report, Rule, Severity, Source, examine};
 
-/// Find mistakes in HAProxy's configuration and SPOE files, with line, reason and mend.
+/// Find mistakes in HAProxy's configuration and SPOE files, with line, reason and fix.
 ///
 /// It says what `haproxy -c` does not: groups that nobody sends, variables that nobody sets, bodies that no frame takes, rules
 /// that let everything through when there is no verdict. A comment `# spop-bridge: ignore ID` on a line or before it silences
@@ -107,10 +107,10 @@ fn below(root: Option<&Path>, name: &str) -> PathBuf {
 }
 
 fn print_text(report: &Report) {
-    for Finding { rule, severity, place, what, why, mend } in &report.findings {
+    for Finding { rule, severity, place, what, why, fix } in &report.findings {
         say!("{}:{}: {severity}: {what} [{}]", place.file, place.line, rule.id);
         say!("    why:  {why}");
-        say!("    mend: {mend}");
+        say!("    fix:  {fix}");
         if let Some(says) = says(rule, *severity) {
             say!("    `haproxy -c` {says}");
         }
@@ -150,7 +150,7 @@ fn print_json(report: &Report, version: Version) {
             "line": finding.place.line,
             "what": finding.what,
             "why": finding.why,
-            "mend": finding.mend,
+            "fix": finding.fix,
             "haproxy": says(finding.rule, finding.severity).unwrap_or("says nothing"),
         })
     };

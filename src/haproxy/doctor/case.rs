@@ -257,7 +257,7 @@ fn missing_scope(line: &Line, file: &str, scope: Option<&str>, text: &Text, out:
         })
         .collect();
     let there = if there.is_empty() { "there is none at all".to_owned() } else { format!("there is {}", there.join(", ")) };
-    let (what, mend) = match scope {
+    let (what, fix) = match scope {
         Some(scope) => (
             format!("`{file}` has no spoe-agent under `[{scope}]`: {there}"),
             format!("write `[{scope}]` above the spoe-agent section"),
@@ -268,7 +268,7 @@ fn missing_scope(line: &Line, file: &str, scope: Option<&str>, text: &Text, out:
         ),
     };
     let why = "a filter sees only the sections below the `[scope]` that is its engine's name, and without `engine` only those under none";
-    out.add_as(&finding::ENGINE_SCOPE, Severity::Error, line, what, why, mend);
+    out.add_as(&finding::ENGINE_SCOPE, Severity::Error, line, what, why, fix);
 }
 
 /// Where HAProxy looks for a file that the configuration at `place` names: relative as `default-path` says.

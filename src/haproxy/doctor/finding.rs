@@ -129,7 +129,7 @@ pub(crate) struct Finding {
     pub(crate) place: Place,
     pub(crate) what: String,
     pub(crate) why: String,
-    pub(crate) mend: String,
+    pub(crate) fix: String,
 }
 
 /// Collects findings: each once, none where HAProxy may not read the line, none that a comment silences.
@@ -155,9 +155,9 @@ impl Findings {
         line: &Line,
         what: impl Into<String>,
         why: impl Into<String>,
-        mend: impl Into<String>,
+        fix: impl Into<String>,
     ) {
-        self.add_as(rule, rule.severity, line, what, why, mend);
+        self.add_as(rule, rule.severity, line, what, why, fix);
     }
 
     pub(super) fn add_as(
@@ -167,10 +167,10 @@ impl Findings {
         line: &Line,
         what: impl Into<String>,
         why: impl Into<String>,
-        mend: impl Into<String>,
+        fix: impl Into<String>,
     ) {
         if !line.maybe {
-            self.add_at(rule, severity, &line.place, what, why, mend);
+            self.add_at(rule, severity, &line.place, what, why, fix);
         }
     }
 
@@ -181,9 +181,9 @@ impl Findings {
         place: &Place,
         what: impl Into<String>,
         why: impl Into<String>,
-        mend: impl Into<String>,
+        fix: impl Into<String>,
     ) {
-        let finding = Finding { rule, severity, place: place.clone(), what: what.into(), why: why.into(), mend: mend.into() };
+        let finding = Finding { rule, severity, place: place.clone(), what: what.into(), why: why.into(), fix: fix.into() };
         if self.found.contains(&finding) {
             return;
         }

@@ -1,4 +1,4 @@
-//! What is wrong with an HAProxy configuration that asks agents, with line, reason and mend.
+//! What is wrong with an HAProxy configuration that asks agents, with line, reason and fix.
 //!
 //! ```text
 //! text ──word──▶ words ──line──▶ lines ──proxy──▶ global, proxies with their defaults ─┐

@@ -174,7 +174,7 @@ fn text_exit_codes_and_folders() {
         "{out}"
     );
     assert!(
-        out.contains("\n    why:  ") && out.contains("\n    mend: ") && out.contains("1 engine: 0 errors, 1 warning"),
+        out.contains("\n    why:  ") && out.contains("\n    fix:  ") && out.contains("1 engine: 0 errors, 1 warning"),
         "{out}"
     );
     assert_eq!(run(&["--deny-warnings"]).0, 1);

@@ -190,7 +190,7 @@ fn socket(case: &Case<'_>, server: &Server<'_>, out: &mut Findings) {
     if case.bridge.is_some() || (!folders.contains('/') && inside.is_none()) {
         return;
     }
-    let mend = match inside {
+    let fix = match inside {
         Some(inside) => format!("unix@{inside}"),
         None => format!("let the bridge listen on {}{path}, and mount it there", chroot.trim_end_matches('/')),
     };
@@ -200,6 +200,6 @@ fn socket(case: &Case<'_>, server: &Server<'_>, out: &mut Findings) {
         server.line,
         format!("server `{}` is looked up as {}{path}", server.name(), chroot.trim_end_matches('/')),
         format!("`chroot {chroot}` in `global` comes before connections do"),
-        mend,
+        fix,
     );
 }

@@ -197,7 +197,7 @@ fn not_there(moment: &Moment<'_>, out: &mut Findings) {
         if !["req.body", "req.body_param", "req.body_len"].contains(&arg.expression.fetch.name) {
             continue;
         }
-        let (place, what, mend) = match moment.rule {
+        let (place, what, fix) = match moment.rule {
             None => (
                 arg.line,
                 format!("message `{}` leaves with the headers, before `{}` is there", message.name, arg.text),
@@ -210,7 +210,7 @@ fn not_there(moment: &Moment<'_>, out: &mut Findings) {
             ),
         };
         let why = "nothing waits for the body in this proxy: the service sees as much of it as came with the headers, often none";
-        out.add(&finding::BODY_NOT_THERE, place, what, why, mend);
+        out.add(&finding::BODY_NOT_THERE, place, what, why, fix);
     }
 }
 

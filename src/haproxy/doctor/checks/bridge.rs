@@ -147,7 +147,7 @@ fn set_by(on_failure: &crate::config::OnFailure) -> Vec<(String, String)> {
 fn address(case: &Case<'_>, backend: &Proxy, server: &Server<'_>, bridge: &Config, out: &mut Findings) {
     let Some(address) = server.address() else { return };
     let path = address.strip_prefix("unix@").or_else(|| address.starts_with('/').then_some(address));
-    let mut fault = |line: &Line, what: String, why: &str, mend: String| out.add(&finding::BRIDGE_ADDRESS, line, what, why, mend);
+    let mut fault = |line: &Line, what: String, why: &str, fix: String| out.add(&finding::BRIDGE_ADDRESS, line, what, why, fix);
     let listener = match path {
         Some(path) => {
             let chroot = case.config.global.value(&["chroot"]);

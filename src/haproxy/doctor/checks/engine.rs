@@ -215,12 +215,12 @@ fn undeclared_group(engine: &Engine, group: &str, line: &Line, out: &mut Finding
     } else {
         format!("the engine `{}` has no group `{group}`", engine.name)
     };
-    let mend = if defined {
+    let fix = if defined {
         format!("groups {group}, in the spoe-agent section")
     } else {
         format!("spoe-group {group}, and `groups {group}` in the agent")
     };
-    out.add(&finding::UNKNOWN_GROUP, line, what, "rules can send only the groups that the agent names", mend);
+    out.add(&finding::UNKNOWN_GROUP, line, what, "rules can send only the groups that the agent names", fix);
 }
 
 fn other_engine(proxy: &str, name: &str, engines: &[&Engine], line: &Line, out: &mut Findings) {

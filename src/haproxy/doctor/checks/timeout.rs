@@ -40,14 +40,14 @@ fn hello_and_idle(case: &Case<'_>, agent: &Section, out: &mut Findings) {
         return;
     }
     let names: Vec<_> = missing.iter().map(|name| format!("`timeout {name}`")).collect();
-    let mend: Vec<_> =
+    let fix: Vec<_> =
         missing.iter().map(|name| if *name == "hello" { "timeout hello 500ms" } else { "timeout idle 2m" }).collect();
     out.add(
         &finding::HELLO_IDLE_TIMEOUT,
         &agent.head,
         format!("agent `{}` has no {}", agent.name, names.join(" and no ")),
         format!("HAProxy {} warns: connections that get no HELLO, or that nobody needs, are kept without end", case.version),
-        mend.join(", "),
+        fix.join(", "),
     );
 }
 
@@ -58,14 +58,14 @@ fn missing(backend: &Proxy, out: &mut Findings) {
         return;
     }
     let names: Vec<_> = missing.iter().map(|name| format!("`timeout {name}`")).collect();
-    let mend: Vec<_> =
+    let fix: Vec<_> =
         missing.iter().map(|name| if *name == "connect" { "timeout connect 200ms" } else { "timeout server 3m" }).collect();
     out.add(
         &finding::BACKEND_TIMEOUT,
         &backend.head,
         format!("{} has no {}", backend.title(), names.join(" and no ")),
         "connections that come to nothing are kept without end; up to 3.0 HAProxy warns of it",
-        mend.join(", "),
+        fix.join(", "),
     );
 }
 

@@ -64,7 +64,7 @@ fn unknown(case: &Case<'_>, prefixes: &[(&Engine, &str)], set: &[&str], name: Va
             line,
             format!("nothing sets `{}`: the prefixes of the engines are {there}", name.full),
             why,
-            mend(prefixes, name, name.rest().rsplit('.').next().unwrap_or_default()),
+            fix(prefixes, name, name.rest().rsplit('.').next().unwrap_or_default()),
         );
     } else {
         out.add(
@@ -72,12 +72,12 @@ fn unknown(case: &Case<'_>, prefixes: &[(&Engine, &str)], set: &[&str], name: Va
             line,
             format!("nothing sets `{}`: variables of agents have a prefix, here {there}", name.full),
             why,
-            mend(prefixes, name, name.rest()),
+            fix(prefixes, name, name.rest()),
         );
     }
 }
 
-fn mend(prefixes: &[(&Engine, &str)], name: VarName<'_>, last: &str) -> String {
+fn fix(prefixes: &[(&Engine, &str)], name: VarName<'_>, last: &str) -> String {
     let prefix = prefixes.first().map_or("PREFIX", |(_, prefix)| prefix);
     format!("var({}.{prefix}.{last})", name.scope())
 }

@@ -5,6 +5,8 @@
 
 pub(crate) mod doctor;
 pub(crate) mod generate;
+mod path;
+mod sample;
 mod version;
 
 pub(crate) use version::Version;

@@ -110,6 +110,7 @@ rules! {
     VAR_SCOPE = "var-scope", Error, Silent;
     FAILS_OPEN = "fails-open", Warning, Silent;
     FAILS_CLOSED = "fails-closed", Note, Silent;
+    RAW_PATH = "raw-path", Warning, Silent;
     // Releases.
     KNOWN_BAD = "known-bad", Warning, Silent;
     // With the bridge's configuration.

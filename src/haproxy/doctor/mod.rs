@@ -16,7 +16,6 @@ mod finding;
 mod line;
 mod proxy;
 mod rules;
-mod sample;
 mod settings;
 mod spoe;
 mod word;
@@ -29,7 +28,7 @@ use self::case::Case;
 use self::finding::Findings;
 use self::line::Text;
 use self::proxy::Config;
-use super::Version;
+use super::{Version, path, sample};
 use crate::config;
 
 /// What the configuration is examined for, and how to read what it names.

@@ -121,6 +121,11 @@ impl<'a> Rule<'a> {
     pub(super) fn is_conditional(&self) -> bool {
         self.condition.is_some()
     }
+
+    /// The words of its condition, and whether it's `unless`.
+    pub(super) fn condition(&self) -> Option<(bool, &'a [Word])> {
+        self.condition.as_ref().map(|condition| (condition.unless, condition.words))
+    }
 }
 
 /// A proxy's rules and the ACLs that they name.
@@ -138,7 +143,8 @@ impl<'a> Rules<'a> {
         Self { proxy, list }
     }
 
-    fn acls<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a Line> + use<'a, 'n> {
+    /// The lines of an ACL.
+    pub(super) fn acls<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a Line> + use<'a, 'n> {
         self.proxy.lines().iter().filter(move |line| line.get(0) == Some("acl") && line.get(1) == Some(name))
     }
 
@@ -160,7 +166,7 @@ impl<'a> Rules<'a> {
     }
 
     /// The words of a rule's condition and those of the ACLs that it names.
-    fn condition_words(&self, rule: &Rule<'a>) -> impl Iterator<Item = &'a Word> {
+    pub(super) fn condition_words(&self, rule: &Rule<'a>) -> impl Iterator<Item = &'a Word> {
         let words = rule.condition.as_ref().map(|condition| condition.words).unwrap_or_default();
         let named = words.iter().flat_map(|word| self.acls(word.text().trim_start_matches('!'))).flat_map(|acl| acl.from(2));
         words.iter().chain(named)

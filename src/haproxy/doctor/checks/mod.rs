@@ -6,6 +6,7 @@ mod body;
 mod bridge;
 mod engine;
 mod event;
+mod path;
 mod release;
 mod rules;
 mod timeout;
@@ -23,6 +24,7 @@ pub(super) fn all(case: &Case<'_>, out: &mut Findings) {
     body::check(case, out);
     variable::check(case, out);
     rules::check(case, out);
+    path::check(case, out);
     release::check(case, out);
     bridge::check(case, out);
 }

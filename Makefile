@@ -32,7 +32,7 @@ demo: ## HAProxy, the bridge and a decision service on this machine (ARGS=--once
 
 test: setup test-rust test-examples test-configs test-deploy test-image ## Every test; installs what it needs first
 
-setup: ## What the tests need: HAProxy 2.6, 3.0, 3.2, Python with grpcio, Go, Node.js, Java, Prometheus, an OpenTelemetry Collector, Helm
+setup: ## What the tests need: HAProxy 2.6, 2.8, 3.0, 3.2 and 3.4, Python with grpcio, Go, Node.js, Java, Prometheus, an OpenTelemetry Collector, Helm
 	@tests/tools/setup.sh
 
 # What is promised of every service, against services without DecideStream.

@@ -35,7 +35,7 @@ def bridge():
     return needs(first(os.environ.get("SPOP_BRIDGE"), target / "debug/spop-bridge", target / "release/spop-bridge"), "spop-bridge, built")
 
 
-def haproxy(line="3.2"):
+def haproxy(line):
     return needs(first(os.environ.get("HAPROXY_" + line.replace(".", "_")), ROOT / ".cache/haproxy" / line / "haproxy"), f"HAProxy {line}")
 
 

@@ -1,5 +1,6 @@
 """What is inside of ConfigMaps and rules, by the programs that read it: the bridge, HAProxy, promtool."""
 
+import itertools
 import json
 import os
 import pathlib
@@ -11,6 +12,9 @@ import unittest
 import yaml
 
 import kit
+
+# Lines of HAProxy that have `mode spop`, which everything here says.
+LINES = ("3.2", "3.4")
 
 
 def config_maps(name):
@@ -78,22 +82,22 @@ class Bridge(unittest.TestCase):
 
 class Haproxy(unittest.TestCase):
     def test_check(self):
-        """HAProxy 3.2 takes each haproxy.cfg, without a warning."""
-        program = kit.haproxy("3.2")
+        """HAProxy takes each haproxy.cfg without a warning: that of the image, and the next one with long-term support."""
+        programs = [kit.haproxy(line) for line in LINES]
         tried = 0
-        for where, _, found in config_maps("haproxy.cfg"):
-            with self.subTest(where), tempfile.TemporaryDirectory() as folder:
+        for (where, _, found), program in itertools.product(config_maps("haproxy.cfg"), programs):
+            with self.subTest(where, program=program), tempfile.TemporaryDirectory() as folder:
                 for name, content in found["data"].items():
                     pathlib.Path(folder, name).write_text(content)
                 code, output = kit.run(program, "-c", "-f", f"{folder}/haproxy.cfg", env=dict(os.environ, POD_NAMESPACE="edge"))
                 self.assertEqual(code, 0, output)
                 self.assertNotRegex(output, "WARNING|ALERT")
                 tried += 1
-        self.assertGreaterEqual(tried, 6)
+        self.assertGreaterEqual(tried, 6 * len(LINES))
 
     def test_what_the_notes_say(self):
         """The backend of NOTES.txt, put into a main file, is one that HAProxy takes."""
-        program = kit.haproxy("3.2")
+        programs = [kit.haproxy(line) for line in LINES]
         tried = 0
         for path in kit.values_files():
             said = kit.notes_of(path)
@@ -108,9 +112,10 @@ class Haproxy(unittest.TestCase):
                 certificates(pathlib.Path(folder))
                 for name in ("bridge-ca.pem", "haproxy.pem"):
                     pathlib.Path(folder, name).write_text("".join(pathlib.Path(folder, "client", part).read_text() for part in ("tls.crt", "tls.key")))
-                code, output = kit.run(program, "-c", "-f", f"{folder}/haproxy.cfg", cwd=folder, env=dict(os.environ, NODE_IP="192.0.2.1"))
-                self.assertEqual(code, 0, output)
-                self.assertNotRegex(output, "WARNING|ALERT")
+                for program in programs:
+                    code, output = kit.run(program, "-c", "-f", f"{folder}/haproxy.cfg", cwd=folder, env=dict(os.environ, NODE_IP="192.0.2.1"))
+                    self.assertEqual(code, 0, output)
+                    self.assertNotRegex(output, "WARNING|ALERT")
                 tried += 1
         self.assertGreaterEqual(tried, 6)
 

@@ -30,8 +30,8 @@ PYTHON = kit.ROOT / ".cache/python/bin/python"
 # haproxytech/haproxy has 3.3, haproxy-ingress 2.8 (0.16) and 3.0 (0.17).
 RELEASES = {
     "haproxytech-kubernetes-ingress": ["3.2"],
-    "haproxytech-haproxy": ["3.2"],
-    "haproxy-ingress": ["2.6", "3.0"],
+    "haproxytech-haproxy": ["3.2", "3.4"],
+    "haproxy-ingress": ["2.8", "3.0"],
 }
 # What the pods run as: HAProxy of each chart. The bridge has a uid of its own, and this group.
 HAPROXY_ID = {"haproxytech-kubernetes-ingress": 1000, "haproxytech-haproxy": 1000, "haproxy-ingress": 99}

@@ -37,7 +37,7 @@ fn the_python_service_decides_behind_the_haproxy_configuration_shown() {
     let mut command = Command::new(interpreter);
     let _service = Process::start("python", command.arg(script).env("PYTHONPATH", repository("examples/python/gen")));
     let bridge = Bridge::simple(&format!("http://{address}"), "5s");
-    for line in haproxy::LINES {
+    for line in haproxy::ALL_LINES {
         let Some(binary) = haproxy::find_or_skip("readme", line) else { continue };
         let setup = Setup {
             proxies: block("haproxy", 0)
@@ -70,7 +70,7 @@ fn the_doctor_finds_nothing_in_the_haproxy_configuration_shown() {
     )
     .unwrap();
     fs::write(&spoe, block("haproxy", 1)).unwrap();
-    for line in haproxy::LINES {
+    for line in haproxy::ALL_LINES {
         let mut command = bridge::command();
         let output =
             command.args(["haproxy", "doctor", "--deny-warnings", "--haproxy-version", line]).arg(&file).output().unwrap();

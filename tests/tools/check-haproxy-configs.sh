@@ -38,10 +38,13 @@ check() {
     fi
 }
 
-check 2.6 haproxy-2.x-3.0.cfg
-check 3.0 haproxy-2.x-3.0.cfg
-check 3.2 haproxy-3.1.cfg
-for line in 2.6 3.0 3.2; do check "$line" tracing.cfg; done
+for line in $haproxy_lines; do
+    case $line in
+        2.* | 3.0) check "$line" haproxy-2.x-3.0.cfg ;;
+        *) check "$line" haproxy-3.1.cfg ;;
+    esac
+    check "$line" tracing.cfg
+done
 
 # HAProxy reads the files that tls.cfg names.
 CERTS=$(mktemp -d)
@@ -50,7 +53,7 @@ trap 'rm -r "$CERTS"' EXIT
 if has openssl; then
     openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=test -out "$CERTS/bridge-ca.pem" -keyout "$CERTS/key.pem" 2>/dev/null
     cat "$CERTS/bridge-ca.pem" "$CERTS/key.pem" > "$CERTS/haproxy.pem"
-    for line in 2.6 3.0 3.2; do check "$line" tls.cfg; done
+    for line in $haproxy_lines; do check "$line" tls.cfg; done
 else
     skipped=$((skipped + 1))
     say "skipped: tls.cfg, since openssl is not here"

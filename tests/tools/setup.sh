@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Everything that `make test` and `make check` need, put in place once: HAProxy
-# 2.6, 3.0 and 3.2, curl, compilers, Python with grpcio, Go, Node.js, Java with
-# Maven, the example services built, Prometheus, an OpenTelemetry Collector, Helm
-# and kubectl. What this repository alone needs goes to .cache/; the rest comes
+# 2.6, 2.8, 3.0, 3.2 and 3.4, curl, compilers, Python with grpcio, Go, Node.js,
+# Java with Maven, the example services built, Prometheus, an OpenTelemetry
+# Collector, Helm and kubectl. What this repository alone needs goes to .cache/; the rest comes
 # from apt. Nothing to do takes about a second.
 #
 # What cannot be had is named with a way out. Outside CI the tests that need it

@@ -32,6 +32,11 @@ fn with_haproxy_3_2() {
     with_haproxy("3.2");
 }
 
+#[test]
+fn with_haproxy_3_4() {
+    with_haproxy("3.4");
+}
+
 /// It plays HAProxy's part itself.
 #[test]
 fn without_haproxy() {

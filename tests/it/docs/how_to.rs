@@ -30,7 +30,7 @@ fn tutorial() {
 
 #[test]
 fn authorization() {
-    follow("how-to/authorization", "3.2");
+    follow("how-to/authorization", "3.4");
 }
 
 #[test]
@@ -40,12 +40,12 @@ fn body_inspection() {
 
 #[test]
 fn rate_limit() {
-    follow("how-to/rate-limit", "2.6");
+    follow("how-to/rate-limit", "2.8");
 }
 
 #[test]
 fn ab_routing() {
-    follow("how-to/ab-routing", "3.0");
+    follow("how-to/ab-routing", "3.4");
 }
 
 #[test]

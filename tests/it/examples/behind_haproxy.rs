@@ -19,7 +19,7 @@ fn decide_stream(language: &str) {
     clients_get(language, "decide_stream", 1);
 }
 
-/// Over all languages and both methods each release line has its turn at least three times.
+/// Over all languages and both methods each release line has its turn at least twice.
 fn line_of(language: &str, shift: usize) -> &'static str {
     haproxy::LINES[(language.len() + shift) % haproxy::LINES.len()]
 }

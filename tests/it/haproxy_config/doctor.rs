@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::support::bridge::{Bridge, command};
-use crate::support::haproxy::{Haproxy, LINES, Setup, find_or_skip};
+use crate::support::haproxy::{ALL_LINES, Haproxy, Setup, find_or_skip};
 use crate::support::http::{get, post};
 use crate::support::service::Service;
 
@@ -36,12 +36,17 @@ fn case(folder: PathBuf) -> Case {
     let mut lines = text.lines();
     let finds = lines.next().and_then(|line| line.strip_prefix("# finds:")).expect("ids in the first line");
     let says = lines.next().and_then(|line| line.strip_prefix("# haproxy ")).expect("HAProxy's word in the second line");
-    let (versions, says) = says.split_once(": ").unwrap();
-    Case {
-        folder,
-        finds: finds.split_whitespace().map(str::to_owned).collect(),
-        haproxy: versions.split_whitespace().map(|version| (version.to_owned(), says.to_owned())).collect(),
-    }
+    let haproxy: Vec<_> = says.split("; ").flat_map(each_says).collect();
+    let lines: Vec<_> = haproxy.iter().map(|(line, _)| &line[..]).collect();
+    let (applet, mux) = ALL_LINES.split_at(3);
+    assert!([&ALL_LINES, applet, mux].contains(&&lines[..]), "{}: a line is missing, of {ALL_LINES:?}", folder.display());
+    Case { folder, finds: finds.split_whitespace().map(str::to_owned).collect(), haproxy }
+}
+
+/// Of `2.6 3.0: warns`, each line with the word.
+fn each_says(text: &str) -> Vec<(String, String)> {
+    let (lines, says) = text.split_once(": ").unwrap();
+    lines.split_whitespace().map(|line| (line.to_owned(), says.to_owned())).collect()
 }
 
 fn doctor(folder: &Path, arguments: &[&str]) -> (i32, String) {
@@ -95,7 +100,7 @@ fn every_finding_has_a_case() {
 #[test]
 fn haproxy_itself() {
     let mut wrong = Vec::new();
-    for line in LINES {
+    for line in ALL_LINES {
         let Some(binary) = find_or_skip("haproxy_config::doctor", line) else { continue };
         for case in cases("good").iter().chain(&cases("broken")) {
             let Some((_, expected)) = case.haproxy.iter().find(|(version, _)| version == line) else { continue };
@@ -135,10 +140,10 @@ fn haproxy_itself() {
 fn the_projects_own_files() {
     let folder = repository("deploy/haproxy");
     for (file, versions) in [
-        ("haproxy-2.x-3.0.cfg", &["2.6", "3.0"][..]),
-        ("haproxy-3.1.cfg", &["3.1", "3.2.26"]),
-        ("tracing.cfg", &["2.6", "3.0", "3.2"]),
-        ("tls.cfg", &["2.6", "3.0", "3.2"]),
+        ("haproxy-2.x-3.0.cfg", &["2.6", "2.8", "3.0"][..]),
+        ("haproxy-3.1.cfg", &["3.1", "3.2.26", "3.3", "3.4"]),
+        ("tracing.cfg", &ALL_LINES),
+        ("tls.cfg", &ALL_LINES),
     ] {
         for version in versions {
             let (exit, out) = doctor(&folder, &[file, "--haproxy-version", version, "--deny-warnings"]);
@@ -232,7 +237,7 @@ impl Live {
 }
 
 fn on_each_line(test: &str, topic: fn(&Path)) {
-    for line in LINES {
+    for line in ALL_LINES {
         if let Some(binary) = find_or_skip(test, line) {
             topic(&binary);
         }

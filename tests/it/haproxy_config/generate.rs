@@ -11,7 +11,7 @@ use spop_bridge::pb::v1::{Action, DecideRequest, VarScope};
 use tempfile::TempDir;
 
 use crate::support::bridge::{Bridge, command};
-use crate::support::haproxy::{Haproxy, LINES, Setup, find_or_skip};
+use crate::support::haproxy::{ALL_LINES, Haproxy, Setup, find_or_skip, has_mux};
 use crate::support::http::{Reply, get, post};
 use crate::support::service::{Answer, Service, argument, set, set_txn};
 use crate::support::tls::Ca;
@@ -19,7 +19,7 @@ use crate::support::{eventually, figure, free_address};
 
 /// Runs `topic` with each line of HAProxy that is here.
 fn on_each_line(test: &str, topic: impl Fn(&str, &Path)) {
-    for line in LINES {
+    for line in ALL_LINES {
         if let Some(binary) = find_or_skip(test, line) {
             figure("HAProxy", line);
             topic(line, &binary);
@@ -201,7 +201,7 @@ fn the_defaults_decide_and_fail_closed() {
         assert_eq!(bridge.exit_code(), 0);
         haproxy.wait_for_server("spop-bridge", "bridge1", "DOWN").unwrap();
         assert_eq!(ask("/no-bridge").status, 503);
-        let error = if line == "3.2" { "spoe_error=257" } else { "spoe_error=2 " };
+        let error = if has_mux(binary) { "spoe_error=257" } else { "spoe_error=2 " };
         logged(&haproxy, &["/no-bridge", " 503 ", error]);
     });
 }

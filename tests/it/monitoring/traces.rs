@@ -28,6 +28,11 @@ fn haproxy_3_2() {
     run("3.2");
 }
 
+#[test]
+fn haproxy_3_4() {
+    run("3.4");
+}
+
 fn run(line: &str) {
     let name = "monitoring::traces";
     let (Some(haproxy), Some(collector)) = (haproxy::find_or_skip(name, line), Collector::start_or_skip(name)) else { return };

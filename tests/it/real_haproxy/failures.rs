@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use super::{engine, frontend, on_each_line, reflect, start};
+use super::{engine, frontend, on_all_lines, reflect, start};
 use crate::support::bridge::Bridge;
 use crate::support::garbage::{Page, TcpServer};
 use crate::support::http::get;
 use crate::support::service::{Answer, Service};
 use crate::support::{figure, free_address};
 
-on_each_line!(d25_each_cause_has_its_fallback_in_time);
+on_all_lines!(d25_each_cause_has_its_fallback_in_time);
 
 const CAUSES: [&str; 6] = ["timeout", "unavailable", "overloaded", "rejected", "invalid_response", "unrouted"];
 

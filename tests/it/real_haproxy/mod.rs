@@ -22,30 +22,40 @@ use crate::support::bridge::Bridge;
 use crate::support::haproxy::{Haproxy, Setup};
 use crate::support::http::Reply;
 
-/// Makes of `fn topic(haproxy: &Path)` one test for each release line.
-macro_rules! on_each_line {
-    ($($topic:ident),+ $(,)?) => {
-        $(mod $topic {
+/// Makes of `fn topic(haproxy: &Path)` one test for each of these release lines.
+macro_rules! on_lines {
+    ($($test:ident: $line:literal),+; $topic:ident) => {
+        mod $topic {
             use super::super::run;
 
-            #[test]
-            fn haproxy_2_6() {
-                run("2.6", module_path!(), super::$topic);
-            }
+            $(#[test]
+            fn $test() {
+                run($line, module_path!(), super::$topic);
+            })+
+        }
+    };
+}
+use on_lines;
 
-            #[test]
-            fn haproxy_3_0() {
-                run("3.0", module_path!(), super::$topic);
-            }
-
-            #[test]
-            fn haproxy_3_2() {
-                run("3.2", module_path!(), super::$topic);
-            }
+/// One test of each topic for each of `LINES`.
+macro_rules! on_each_line {
+    ($($topic:ident),+ $(,)?) => {
+        $($crate::real_haproxy::on_lines! {
+            haproxy_2_6: "2.6", haproxy_3_0: "3.0", haproxy_3_2: "3.2", haproxy_3_4: "3.4"; $topic
         })+
     };
 }
 use on_each_line;
+
+/// One test of each topic for each of `ALL_LINES`: for verdicts, which must hold on all of them.
+macro_rules! on_all_lines {
+    ($($topic:ident),+ $(,)?) => {
+        $($crate::real_haproxy::on_lines! {
+            haproxy_2_6: "2.6", haproxy_2_8: "2.8", haproxy_3_0: "3.0", haproxy_3_2: "3.2", haproxy_3_4: "3.4"; $topic
+        })+
+    };
+}
+use on_all_lines;
 
 fn run(line: &str, test: &str, topic: fn(&Path)) {
     if let Some(binary) = crate::support::haproxy::find_or_skip(test, line) {

@@ -1,7 +1,6 @@
 //! The bridge is replaced while requests are decided: by a drain, and by a crash.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -9,7 +8,7 @@ use nix::sys::signal::Signal;
 use super::{VERDICT, engine, frontend, on_each_line, reflect, start};
 use crate::support::bridge::Bridge;
 use crate::support::figure;
-use crate::support::haproxy::Haproxy;
+use crate::support::haproxy::{Haproxy, has_mux};
 use crate::support::load::{Load, Tally};
 use crate::support::service::{Answer, Service, allow};
 
@@ -33,13 +32,8 @@ fn rolling_restart(haproxy: &Path) {
     // Cut off by the goodbye, or given the fallback at the end of the grace period.
     let lost = count(&tally, |word| is_spop_error(word) || word == "undecided");
     assert_eq!(tally["decided"] + lost, count(&tally, |_| true), "nobody was without a bridge: {tally:?}");
-    let may_lose = if is_line(haproxy, "3.2") { 0 } else { tally["decided"] / 100 };
+    let may_lose = if has_mux(haproxy) { 0 } else { tally["decided"] / 100 };
     assert!(lost <= may_lose, "{tally:?}");
-}
-
-fn is_line(haproxy: &Path, line: &str) -> bool {
-    let said = Command::new(haproxy).arg("-v").output().unwrap();
-    String::from_utf8_lossy(&said.stdout).contains(&format!("version {line}."))
 }
 
 /// The same with HAProxy told to leave the bridge that is about to go: every request has its verdict, on every line.

@@ -5,13 +5,13 @@ use std::path::Path;
 use spop_bridge::pb::v1::value::Kind;
 use spop_bridge::pb::v1::{self as pb, VarScope};
 
-use super::{VERDICT, engine, frontend, on_each_line, reflect};
+use super::{VERDICT, engine, frontend, on_all_lines, reflect};
 use crate::support::bridge::Bridge;
 use crate::support::haproxy::{Haproxy, Setup};
 use crate::support::http::get;
 use crate::support::service::{Answer, Service, set, set_txn, unset_txn};
 
-on_each_line!(every_type_and_scope_back, unset_through_a_group);
+on_all_lines!(every_type_and_scope_back, unset_through_a_group);
 
 /// Every type of value and all five scopes, `res` from a response event; `proc` needs the variable known beforehand.
 fn every_type_and_scope_back(haproxy: &Path) {

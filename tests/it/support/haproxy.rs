@@ -14,8 +14,11 @@ use super::address::Address;
 use super::process::Process;
 use super::{eventually, free_address, skipped};
 
-/// The release lines under test.
-pub(crate) const LINES: [&str; 3] = ["2.6", "3.0", "3.2"];
+/// The release lines that everything runs on.
+pub(crate) const LINES: [&str; 4] = ["2.6", "3.0", "3.2", "3.4"];
+
+/// Those, and 2.8, for what tells lines apart: HAProxy's reading of configurations, and verdicts that must hold on each.
+pub(crate) const ALL_LINES: [&str; 5] = ["2.6", "2.8", "3.0", "3.2", "3.4"];
 
 /// The binary of a line: `HAPROXY_3_0` and the like, else where the setup script puts it.
 pub(crate) fn find(line: &str) -> Option<PathBuf> {
@@ -34,6 +37,13 @@ pub(crate) fn find_or_skip(test: &str, line: &str) -> Option<PathBuf> {
         skipped(test, &format!("HAProxy {line}"));
     }
     found
+}
+
+/// Whether it speaks SPOP by the multiplexer of 3.1, not by the applet.
+pub(crate) fn has_mux(binary: &Path) -> bool {
+    let said = Command::new(binary).arg("-v").output().unwrap();
+    let said = String::from_utf8_lossy(&said.stdout);
+    !["version 2.", "version 3.0."].iter().any(|applet| said.contains(applet))
 }
 
 /// What to run HAProxy with.

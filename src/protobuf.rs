@@ -53,16 +53,27 @@ impl Writer {
         self.put_varint(length as u64);
     }
 
-    /// Writes a string field; bytes that are not UTF-8 are replaced with U+FFFD. `false` if some were.
+    /// Writes a string field; each byte that is not part of UTF-8 is replaced with `?`. `false` if some were.
+    ///
+    /// One byte for one byte, and not the three of U+FFFD: who sends such bytes must not make what a service echoes longer than what
+    /// he has sent.
     pub(crate) fn text(&mut self, field: u8, value: &[u8]) -> bool {
         // Most texts are short and ASCII, and for those the whole check is mostly preparation.
         let is_text = is_ascii(value) || std::str::from_utf8(value).is_ok();
         if is_text {
             self.bytes(field, value);
         } else {
-            self.bytes(field, String::from_utf8_lossy(value).as_bytes());
+            self.head(field, value.len());
+            self.put_lossy(value);
         }
         is_text
+    }
+
+    fn put_lossy(&mut self, value: &[u8]) {
+        for chunk in value.utf8_chunks() {
+            self.bytes.extend_from_slice(chunk.valid().as_bytes());
+            self.bytes.extend(chunk.invalid().iter().map(|_| b'?'));
+        }
     }
 
     /// Writes a message field whose content `write` appends. One byte is set aside for its length; a content of 128 bytes

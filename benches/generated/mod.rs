@@ -1,6 +1,8 @@
 //! The translation as the generated types do it: the measure for the one pass, in cost (the benchmark) and in meaning (the
 //! fuzz target).
 
+use std::str::Utf8Chunk;
+
 use bytes::Bytes;
 use spop_bridge::pb::v1::action::Action;
 use spop_bridge::pb::v1::value::Kind;
@@ -25,7 +27,8 @@ pub(crate) fn request(notify: &Notify) -> DecideRequest {
 }
 
 fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    let replaced = |chunk: Utf8Chunk<'_>| chunk.valid().to_owned() + &"?".repeat(chunk.invalid().len());
+    bytes.utf8_chunks().map(replaced).collect()
 }
 
 fn value(payload: &Bytes, value: TypedData<'_>) -> Value {

@@ -54,12 +54,25 @@ impl Value {
                 if std::str::from_utf8(bytes).is_err() {
                     raw_string = bytes.clone().into();
                 }
-                value::Kind::StringValue(String::from_utf8_lossy(bytes).into_owned())
+                value::Kind::StringValue(lossy(bytes))
             }
             Self::Binary(bytes) => value::Kind::BytesValue(bytes.clone().into()),
         };
         pb::Value { kind: Some(kind), raw_string }
     }
+}
+
+/// A `?` for each byte that is not part of UTF-8.
+fn lossy(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    let mut rest = bytes;
+    while let Err(error) = std::str::from_utf8(rest) {
+        let (valid, invalid) = rest.split_at(error.valid_up_to());
+        let length = error.error_len().unwrap_or(invalid.len());
+        text += &(std::str::from_utf8(valid).unwrap().to_owned() + &"?".repeat(length));
+        rest = &invalid[length..];
+    }
+    text + std::str::from_utf8(rest).unwrap()
 }
 
 fn values() -> impl Strategy<Value = Value> {
@@ -78,6 +91,19 @@ fn values() -> impl Strategy<Value = Value> {
     ]
 }
 
+/// Valid text, beginnings of longer sequences, and bytes that begin none, side by side.
+fn odd_text() -> impl Strategy<Value = Vec<u8>> {
+    let part = prop_oneof![
+        "[a-z/ä€😀]{1,3}".prop_map(String::into_bytes),
+        Just(vec![0xff]),
+        Just(vec![0xe2, 0x82]),
+        Just(vec![0xf0, 0x9f, 0x98]),
+        Just(vec![0xed, 0xa0, 0x80]),
+        vec(any::<u8>(), 1..4),
+    ];
+    vec(part, 0..100).prop_map(|parts| parts.concat())
+}
+
 type Messages = Vec<(Vec<u8>, Vec<(Vec<u8>, Value)>)>;
 
 fn messages() -> impl Strategy<Value = Messages> {
@@ -86,6 +112,10 @@ fn messages() -> impl Strategy<Value = Messages> {
 }
 
 fn notify(stream_id: u64, messages: &Messages, max_frame_size: u32) -> Notify {
+    notify_from(b"engine", stream_id, messages, max_frame_size)
+}
+
+fn notify_from(engine_id: &[u8], stream_id: u64, messages: &Messages, max_frame_size: u32) -> Notify {
     let encoder = messages.iter().fold(NotifyEncoder::new(stream_id, 1), |encoder, (name, args)| {
         let args: Vec<_> = args.iter().map(|(name, value)| (name, value.typed_data())).collect();
         encoder.message(name, &args)
@@ -93,7 +123,7 @@ fn notify(stream_id: u64, messages: &Messages, max_frame_size: u32) -> Notify {
     let mut wire = BytesMut::new();
     encoder.encode(&mut wire).unwrap();
     let frame = Decoder::new(1 << 24).decode(&mut wire).unwrap().unwrap();
-    let peer = Peer { engine_id: "engine".into(), listener: "main".into(), address: "192.0.2.1:4000".into() };
+    let peer = Peer { engine_id: Bytes::copy_from_slice(engine_id), listener: "main".into(), address: "192.0.2.1:4000".into() };
     Notify::decode(frame, Arc::new(peer), Instant::now(), max_frame_size).unwrap()
 }
 
@@ -105,7 +135,6 @@ proptest! {
         let mut trace = Tracing { args: &TraceArgs::default(), context: TraceContext::default() };
         let encoded = request::encode(&notify, &Origin::of(&notify.peer), wanted, &mut trace);
         let request = Bytes::copy_from_slice(encoded.message());
-        let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
         let expected = pb::DecideRequest {
             origin: Some(pb::Origin {
                 engine_id: "engine".to_owned(),
@@ -115,13 +144,33 @@ proptest! {
                 peer_address: "192.0.2.1:4000".to_owned(),
             }),
             messages: messages.iter().enumerate().filter(|(position, _)| wanted(*position)).map(|(_, (name, args))| pb::Message {
-                name: text(name),
-                args: args.iter().map(|(name, value)| pb::Arg { name: text(name), value: Some(value.expected()) }).collect(),
+                name: lossy(name),
+                args: args.iter().map(|(name, value)| pb::Arg { name: lossy(name), value: Some(value.expected()) }).collect(),
             }).collect(),
         };
         prop_assert_eq!(pb::DecideRequest::decode(request.clone()).unwrap(), expected.clone());
         // Not only the same meaning: nobody could tell the two apart.
         prop_assert_eq!(request, Bytes::from(expected.encode_to_vec()));
+    }
+
+    /// What a service sees of bytes that are not UTF-8 is as long as they are: with more it would echo more than a client has sent,
+    /// and an echo that does not fit into the frame costs the whole answer.
+    #[test]
+    fn lossy_text_is_as_long_as_the_original(bytes in odd_text()) {
+        let messages = vec![(bytes.clone(), vec![(bytes.clone(), Value::String(bytes.clone()))])];
+        let notify = notify_from(&bytes, 1, &messages, 1 << 20);
+        let mut trace = Tracing { args: &TraceArgs::default(), context: TraceContext::default() };
+        let encoded = request::encode(&notify, &Origin::of(&notify.peer), |_| true, &mut trace);
+        let request = pb::DecideRequest::decode(encoded.message()).unwrap();
+        let (message, origin) = (&request.messages[0], request.origin.unwrap());
+        let value = message.args[0].value.clone().unwrap();
+        let Some(value::Kind::StringValue(text)) = value.kind else { panic!("{value:?}") };
+        for text in [&origin.engine_id, &message.name, &message.args[0].name, &text] {
+            prop_assert_eq!(text.len(), bytes.len());
+            prop_assert_eq!(text, &lossy(&bytes));
+        }
+        let exact = if std::str::from_utf8(&bytes).is_ok() { &b""[..] } else { &bytes };
+        prop_assert_eq!(&value.raw_string[..], exact);
     }
 
     #[test]

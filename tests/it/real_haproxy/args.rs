@@ -46,7 +46,7 @@ fn d29_every_type_in_order(haproxy: &Path) {
         arg("v4", Kind::Ipv4Value(vec![192, 0, 2, 1].into())),
         arg("v6", Kind::Ipv6Value(vec![0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1].into())),
         arg("path", text("/some/path")),
-        raw("high", "caf\u{fffd} \u{fffd}\u{fffd}!", b"caf\xe9 \xff\xfe!"),
+        raw("high", "caf? ??!", b"caf\xe9 \xff\xfe!"),
         arg("empty", text("")),
         arg("body", Kind::BytesValue(body.into())),
         arg("method", text("POST")),

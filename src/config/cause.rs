@@ -33,6 +33,11 @@ impl Cause {
         Self::Internal,
     ];
 
+    /// Those that a client can bring about by what it sends, for itself alone: a question that takes the service too long, one that the
+    /// service trips over, one whose answer does not fit into a frame. Of the others the operator's systems are the reason, or many
+    /// requests at once.
+    pub const OF_CLIENTS: [Self; 3] = [Self::Timeout, Self::Rejected, Self::InvalidResponse];
+
     /// The name in configuration, labels, logs and the status variable.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -29,11 +29,37 @@ pub(super) struct Said {
     causes: [Option<Actions>; Cause::ALL.len()],
 }
 
-/// What counts when several places of the file have their say, the first one first.
+/// Where the actions for a cause come from.
+pub(super) enum Source<'a> {
+    /// From an entry for this cause.
+    Named(&'a Actions),
+    /// From a `default`, at this position of those that had their say.
+    Default {
+        level: usize,
+        actions: &'a Actions,
+    },
+    Nothing,
+}
+
+/// What counts for `cause` when several places of the file have their say, the first one first.
+pub(super) fn source<'a>(said: impl IntoIterator<Item = &'a Said>, cause: Cause) -> Source<'a> {
+    for (level, said) in said.into_iter().enumerate() {
+        if let Some(actions) = said.causes.get(cause.index()).and_then(Option::as_ref) {
+            return Source::Named(actions);
+        }
+        if let Some(actions) = &said.default {
+            return Source::Default { level, actions };
+        }
+    }
+    Source::Nothing
+}
+
+/// The actions of all causes.
 pub(super) fn resolve(said: &[&Said]) -> OnFailure {
-    let of =
-        |said: &Said, cause: Cause| said.causes.get(cause.index()).and_then(Option::as_ref).or(said.default.as_ref()).cloned();
-    OnFailure::new(|cause| said.iter().find_map(|said| of(said, cause)).unwrap_or_default())
+    OnFailure::new(|cause| match source(said.iter().copied(), cause) {
+        Source::Named(actions) | Source::Default { actions, .. } => actions.clone(),
+        Source::Nothing => Actions::new(),
+    })
 }
 
 impl<'a> Fallback<'a> {

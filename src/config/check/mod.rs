@@ -10,6 +10,7 @@ mod base64;
 mod endpoints;
 mod haproxy;
 mod listeners;
+mod passing;
 mod resilience;
 mod routes;
 mod tls;

@@ -8,6 +8,7 @@ use super::Findings;
 use super::actions::{Fallback, Said, resolve};
 use super::haproxy;
 use super::listeners::longest_prefix;
+use super::passing::Passing;
 use crate::config::error::Warning;
 use crate::config::limits::ROUTE_TIMEOUT;
 use crate::config::model::{BackendConfig, ListenerConfig, RouteConfig};
@@ -36,19 +37,32 @@ impl Context<'_> {
         }
         let raw = raw.unwrap_or(assumed.as_slice());
         let names = names(raw, path, findings);
-        let one = |(index, (raw, name)): (usize, (&raw::Route, Arc<str>))| self.route(raw, name, &path.index(index), findings);
+        let mut passing = Passing::default();
+        let one = |(index, (raw, name)): (usize, (&raw::Route, Arc<str>))| {
+            self.route(raw, name, &path.index(index), &mut passing, findings)
+        };
         let routes: Vec<_> = raw.iter().zip(names).enumerate().map(one).collect();
+        passing.warn(&Path::root().key("on_failure").key("default"), findings);
         check_reachable(&routes, path, findings);
         haproxy::check_together(&routes, path, findings);
         self.warn_of_unused_backends(&routes, findings);
         routes
     }
 
-    fn route(&self, raw: &raw::Route, name: Arc<str>, path: &Path, findings: &mut Findings) -> RouteConfig {
+    fn route(
+        &self,
+        raw: &raw::Route,
+        name: Arc<str>,
+        path: &Path,
+        passing: &mut Passing,
+        findings: &mut Findings,
+    ) -> RouteConfig {
         let listeners = self.listener_positions(raw.listeners.as_deref().unwrap_or_default(), &path.key("listeners"), findings);
         let from = self.listeners.iter().enumerate().filter(|(index, _)| listeners.is_empty() || listeners.contains(index));
         let from = from.map(|(_, listener)| listener);
         let said = self.fallback.check(raw.on_failure.as_ref(), from.clone(), &path.key("on_failure"), findings);
+        let haproxy = haproxy::route(raw, longest_prefix(from), path, findings);
+        passing.look_at(&said, self.on_failure, haproxy.as_ref(), path, findings);
         RouteConfig {
             name,
             messages: raw.messages.as_deref().map_or_else(|| vec![Pattern::new("*")], patterns),
@@ -57,7 +71,7 @@ impl Context<'_> {
             timeout: self.timeout(raw.timeout.as_deref(), &path.key("timeout"), findings),
             timeout_arg: raw.timeout_arg.clone(),
             on_failure: resolve(&[&said, self.on_failure]),
-            haproxy: haproxy::route(raw, longest_prefix(from), path, findings),
+            haproxy,
             listeners,
         }
     }

@@ -226,6 +226,7 @@ fn odd_but_valid_files_get_warnings() {
     let expected = [
         "backends.spare: no route uses it",
         "backends.spare.dns: no endpoint is dns:///host:port",
+        "routes[0].on_failure.default: may let requests pass for timeout, rejected and invalid_response too, which a client can bring about by what it sends: say in on_failure what HAProxy gets for each of these causes, such as timeout: { set: { txn.allow: ... } }",
         r#"routes[0].on_failure.default.set["txn.allow"]: a text, not a boolean: write true or false if one is meant"#,
     ];
     assert_eq!(warnings, expected);

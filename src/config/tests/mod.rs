@@ -2,6 +2,7 @@
 
 mod accepted;
 mod effective;
+mod passing;
 mod problems;
 mod schema;
 

@@ -3,7 +3,7 @@
 //! ```text
 //!      ┌────────────lost, going away (calls)─────────────┐
 //!      ▼                                                 │
-//! Connecting ──connected──▶ Ready ──going away (stream)──▶ Leaving ──replaced──▶ Ready
+//! Connecting ──connected──▶ Ready ──going away (stream)──▶ Draining ──replaced──▶ Ready
 //!      └──not──▶ Failed ──(backoff)──connected──▶ Ready
 //!      ▲           │
 //!      └──healthy──┘
@@ -22,8 +22,8 @@ use tokio::time::error::Elapsed;
 use super::backend::Backend;
 use super::backoff::Backoff;
 use super::connect::Sender;
+use super::draining::Draining;
 use super::error::{chain, describe};
-use super::leaving::Leaving;
 use super::link::{Event, Link, Stream};
 use super::log::Log;
 use super::silence::Silence;
@@ -63,7 +63,7 @@ pub(super) enum State {
     Connecting,
     Ready(Carrier),
     /// Going away: only if no other endpoint is ready.
-    Leaving(Carrier),
+    Draining(Carrier),
     Failed(Arc<str>),
 }
 
@@ -112,7 +112,7 @@ impl Channel {
         match &*self.state() {
             State::Ready(Carrier::Stream(decisions)) => decisions.doubt(),
             State::Ready(Carrier::Calls(_, silence)) => silence.unanswered(),
-            State::Leaving(_) | State::Connecting | State::Failed(_) => {}
+            State::Draining(_) | State::Connecting | State::Failed(_) => {}
         }
     }
 
@@ -122,7 +122,7 @@ impl Channel {
         let mut state = self.state();
         match &*state {
             State::Ready(_) | State::Connecting => return,
-            State::Leaving(_) => {}
+            State::Draining(_) => {}
             State::Failed(_) => *state = State::Connecting,
         }
         self.hurry.notify_one();
@@ -195,7 +195,7 @@ impl Channel {
             changed.notify_waiters();
         };
         let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
-        let mut leaving = Leaving::default();
+        let mut draining = Draining::default();
         loop {
             while left.try_join_next().is_some() {}
             let reason = match self.link().await {
@@ -203,7 +203,7 @@ impl Channel {
                     let ready = |carrier: &Carrier| {
                         set(State::Ready(carrier.clone()));
                         self.target.backend.reached.send_replace(Some(self.target.address.clone()));
-                        leaving.end();
+                        draining.end();
                     };
                     let (link, carrier) = current.insert((link, carrier));
                     let (end, stable) = self.serve(link, carrier, ready, log).await;
@@ -216,13 +216,13 @@ impl Channel {
                             left.spawn(tokio::time::timeout(DRAIN, link.drain()));
                             match carrier {
                                 Carrier::Stream(decisions) if decisions.is_open() => {
-                                    set(State::Leaving(Carrier::Stream(Arc::clone(&decisions))));
-                                    leaving.begin(decisions);
+                                    set(State::Draining(Carrier::Stream(Arc::clone(&decisions))));
+                                    draining.begin(decisions);
                                 }
                                 _ => set(State::Connecting),
                             }
                             if !stable {
-                                if !leaving.is_of_use() {
+                                if !draining.is_of_use() {
                                     *self.state() = State::Failed("the service ends connections as soon as they are made".into());
                                     changed.notify_waiters();
                                 }
@@ -240,8 +240,8 @@ impl Channel {
                 }
                 Err(reason) => reason,
             };
-            if !leaving.is_of_use() {
-                leaving.end();
+            if !draining.is_of_use() {
+                draining.end();
                 self.fail(changed, log, &reason);
             }
             self.pause(backoff.next()).await;

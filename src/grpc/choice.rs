@@ -115,7 +115,7 @@ impl Endpoints {
         };
         let (carrier, connection) = match endpoint.offer(&self.context) {
             Offer::Ready(carrier) => (carrier, Rank::Good),
-            Offer::Leaving(carrier) => (carrier, Rank::Doubtful),
+            Offer::Draining(carrier) => (carrier, Rank::Doubtful),
             Offer::Connecting => return Candidate::Connecting,
             Offer::Failed(reason) => return Candidate::Failed(reason),
         };

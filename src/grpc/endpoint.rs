@@ -25,7 +25,7 @@ pub(super) struct Endpoint {
 pub(super) enum Offer {
     Ready(Carrier),
     /// Its connection is going away.
-    Leaving(Carrier),
+    Draining(Carrier),
     Connecting,
     Failed(Arc<str>),
 }
@@ -123,7 +123,7 @@ enum Room {
 impl Offer {
     fn room(&self) -> Option<Room> {
         match self {
-            Self::Ready(carrier) | Self::Leaving(carrier) => Some(match carrier {
+            Self::Ready(carrier) | Self::Draining(carrier) => Some(match carrier {
                 Carrier::Calls(sender, calls) if calls.calls() >= sender.current_max_send_streams() => Room::Full(calls.calls()),
                 _ => Room::Free,
             }),
@@ -136,9 +136,9 @@ impl Channel {
     fn offer(&self) -> Offer {
         match &*self.state() {
             State::Ready(carrier) if carrier.is_open() => Offer::Ready(carrier.clone()),
-            State::Leaving(carrier) if carrier.is_open() => Offer::Leaving(carrier.clone()),
+            State::Draining(carrier) if carrier.is_open() => Offer::Draining(carrier.clone()),
             // Over, but its task has not had its turn.
-            State::Ready(_) | State::Leaving(_) | State::Connecting => Offer::Connecting,
+            State::Ready(_) | State::Draining(_) | State::Connecting => Offer::Connecting,
             State::Failed(reason) => Offer::Failed(Arc::clone(reason)),
         }
     }

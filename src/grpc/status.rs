@@ -57,7 +57,7 @@ pub(crate) enum EndpointState {
     /// It takes decisions.
     Ready,
     /// Its connection is going away: only if there is no other.
-    Leaving,
+    Draining,
     /// Left out because it failed: only if there is no other.
     Ejected,
     /// There is no connection yet, or no longer.
@@ -70,12 +70,12 @@ pub(crate) enum EndpointState {
 
 impl EndpointState {
     pub(crate) const ALL: [Self; 6] =
-        [Self::Ready, Self::Leaving, Self::Ejected, Self::Connecting, Self::Unhealthy, Self::Failed];
+        [Self::Ready, Self::Draining, Self::Ejected, Self::Connecting, Self::Unhealthy, Self::Failed];
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Ready => "ready",
-            Self::Leaving => "leaving",
+            Self::Draining => "draining",
             Self::Ejected => "ejected",
             Self::Connecting => "connecting",
             Self::Unhealthy => "unhealthy",
@@ -121,11 +121,11 @@ impl EndpointStatus {
                     self.protocol = Some(protocol(carrier));
                     (EndpointState::Ready, None)
                 }
-                State::Leaving(carrier) if carrier.is_open() => {
+                State::Draining(carrier) if carrier.is_open() => {
                     self.connections += 1;
-                    (EndpointState::Leaving, None)
+                    (EndpointState::Draining, None)
                 }
-                State::Ready(_) | State::Leaving(_) | State::Connecting => (EndpointState::Connecting, None),
+                State::Ready(_) | State::Draining(_) | State::Connecting => (EndpointState::Connecting, None),
                 State::Failed(reason) => (EndpointState::Failed, Some(Arc::clone(reason))),
             };
             if seen <= state {

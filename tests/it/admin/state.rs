@@ -88,6 +88,7 @@ fn backends_and_their_endpoints() {
         metric(&bridge, &format!("spop_bridge_backend_endpoints{{spop_bridge_backend=\"decisions\",state=\"{state}\"}}"))
     };
     assert_eq!([by_state("ready"), by_state("failed"), by_state("ejected")], [Some(1.0), Some(1.0), Some(0.0)]);
+    assert_eq!((by_state("draining"), by_state("leaving")), (Some(0.0), None));
     service.kill();
     assert!(eventually(PATIENCE, || (endpoint(0)["state"] == "failed").then_some(())).is_some(), "{}", endpoint(0));
     assert_eq!(by_state("failed"), Some(2.0));

@@ -12,7 +12,7 @@ const UNUSED: Duration = Duration::from_secs(1);
 
 /// See above; or none.
 #[derive(Default)]
-pub(super) struct Leaving(Option<Left>);
+pub(super) struct Draining(Option<Left>);
 
 struct Left {
     decisions: Arc<Decisions>,
@@ -22,13 +22,13 @@ struct Left {
     unused: Instant,
 }
 
-impl Drop for Leaving {
+impl Drop for Draining {
     fn drop(&mut self) {
         self.end();
     }
 }
 
-impl Leaving {
+impl Draining {
     pub(super) fn begin(&mut self, decisions: Arc<Decisions>) {
         let now = Instant::now();
         self.0 = Some(Left { given: decisions.given(), decisions, since: now, unused: now });

@@ -3,7 +3,9 @@
 //! Names are OpenTelemetry's: those of its conventions for processes, those of gRFC A66 for calls, and own ones below `spop.server`
 //! and `spop_bridge` where there is no convention. For Prometheus dots become underscores and units are appended.
 
-/// A metric: what all its series have in common.
+use super::registry::AllSeries;
+
+/// A metric: what all its series have in common, and these series.
 #[derive(Debug)]
 pub(crate) struct Family {
     pub(crate) name: &'static str,
@@ -13,6 +15,8 @@ pub(crate) struct Family {
     /// Keys of attributes. Each has its values from a closed set.
     pub(crate) labels: &'static [&'static str],
     pub(crate) help: &'static str,
+    /// Those that are not [observed](super::Observe) when they are read.
+    pub(super) series: AllSeries,
 }
 
 /// What the values of a family mean.
@@ -64,10 +68,11 @@ macro_rules! families {
     ($($(#[$gate:meta])* $ident:ident: $kind:ident $name:literal in $unit:literal by [$($label:expr),*], $help:literal;)*) => {
         $($(#[$gate])* pub(crate) static $ident: Family = Family {
             name: $name, kind: Kind::$kind, unit: $unit, labels: &[$($label),*], help: $help,
+            series: AllSeries::new(),
         };)*
 
         /// Every family that there may be.
-        #[cfg(all(test, feature = "bridge"))]
+        #[cfg(feature = "bridge")]
         pub(crate) static ALL: &[&Family] = &[$(&$ident),*];
     };
 }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::available_parallelism;
 use std::time::{Duration, SystemTime};
 
@@ -46,7 +46,7 @@ impl Shard {
 
 /// For each thread that measures at any rate, which is one for each core and the control thread, and for all others together.
 fn shards() -> usize {
-    static SHARDS: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    static SHARDS: OnceLock<usize> = OnceLock::new();
     *SHARDS.get_or_init(|| available_parallelism().map_or(1, std::num::NonZeroUsize::get).min(64) + 2)
 }
 
@@ -118,9 +118,12 @@ impl UpDown {
 #[derive(Clone, Debug)]
 pub(crate) struct Histogram {
     cells: Arc<[Cells<Buckets>]>,
-    /// Of each bucket, the last measurement that belongs to a sampled trace.
-    exemplars: Arc<Mutex<[Option<Measured>; BUCKETS]>>,
+    /// Made with the first trace: most histograms never see one.
+    exemplars: Arc<OnceLock<Box<Exemplars>>>,
 }
+
+/// Of each bucket, the last measurement that belongs to a sampled trace.
+type Exemplars = Mutex<[Option<Measured>; BUCKETS]>;
 
 /// The buckets with a bound, and the one above.
 const BUCKETS: usize = BOUNDS.len() + 1;
@@ -151,7 +154,7 @@ pub(crate) struct Distribution {
 
 impl Histogram {
     pub(super) fn new() -> Self {
-        Self { cells: cells(Buckets::default), exemplars: Arc::new(Mutex::new([None; BUCKETS])) }
+        Self { cells: cells(Buckets::default), exemplars: Arc::default() }
     }
 
     /// `span` is that of the measurement, if it is sampled.
@@ -165,7 +168,8 @@ impl Histogram {
         shard.add(&buckets.sum, nanos);
         if let Some(span) = span {
             // One of many is as good as another: nobody waits for it.
-            if let Ok(mut exemplars) = self.exemplars.try_lock()
+            let exemplars = self.exemplars.get_or_init(|| Box::new(Mutex::new([None; BUCKETS])));
+            if let Ok(mut exemplars) = exemplars.try_lock()
                 && let Some(exemplar) = exemplars.get_mut(bucket)
             {
                 *exemplar = Some(Measured { span, value, at: SystemTime::now() });
@@ -187,8 +191,8 @@ impl Histogram {
             }
             sum = sum.wrapping_add(buckets.sum.load(Ordering::Relaxed));
         }
-        let exemplars = *self.exemplars.lock().unwrap_or_else(PoisonError::into_inner);
-        Distribution { counts, sum: Duration::from_nanos(sum), exemplars }
+        let exemplars = self.exemplars.get().map(|exemplars| *exemplars.lock().unwrap_or_else(PoisonError::into_inner));
+        Distribution { counts, sum: Duration::from_nanos(sum), exemplars: exemplars.unwrap_or([None; BUCKETS]) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Every series of the process, by family and labels.
 
+use std::collections::BTreeMap;
 #[cfg(feature = "bridge")]
 use std::sync::Weak;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,38 +32,63 @@ impl Instrument {
     }
 }
 
-#[derive(Clone, Debug)]
-pub(super) struct Series {
-    pub(super) family: &'static Family,
-    /// In the order of the family's labels.
-    pub(super) labels: Arc<[Arc<str>]>,
-    pub(super) instrument: Instrument,
+/// Values of labels, in the order of the family's.
+pub(crate) type Labels = Arc<[Arc<str>]>;
+
+/// The series of a family.
+///
+/// Each family has a lock of its own. A worker takes that of one whose series are made when they are needed, with the first
+/// connection of an engine or the first answer of a kind, and then waits for no reader of all the routes' series.
+#[derive(Debug)]
+pub(super) struct AllSeries(Mutex<Series>);
+
+#[derive(Debug)]
+struct Series {
+    instruments: BTreeMap<Labels, Instrument>,
+    /// With so many it is time to look for those that are unused.
+    many: usize,
 }
 
-static SERIES: Mutex<Vec<Series>> = Mutex::new(Vec::new());
+/// Series of a family below which unused ones do no harm.
+const FEW: usize = 64;
+
+impl AllSeries {
+    pub(super) const fn new() -> Self {
+        Self(Mutex::new(Series { instruments: BTreeMap::new(), many: FEW }))
+    }
+
+    /// The instrument of these labels: the one that there is, or a new one. Not for the path of a NOTIFY.
+    fn instrument(&self, labels: &[&str], make: fn() -> Instrument) -> Instrument {
+        let labels: Labels = labels.iter().map(|label| Arc::from(*label)).collect();
+        let mut series = self.lock();
+        // Looked for whenever their number has doubled, so that a new series costs the same however many there are.
+        if series.instruments.len() >= series.many {
+            series.instruments.retain(|_, instrument| !instrument.is_unused());
+            series.many = FEW.max(2 * series.instruments.len());
+        }
+        series.instruments.entry(labels).or_insert_with(make).clone()
+    }
+
+    /// Every series. What no configuration has any more is read once more, and then forgotten.
+    #[cfg(feature = "bridge")]
+    pub(super) fn take_stock(&self) -> Vec<(Labels, Instrument)> {
+        let mut series = self.lock();
+        let all = series.instruments.iter().map(|(labels, instrument)| (Arc::clone(labels), instrument.clone())).collect();
+        series.instruments.retain(|_, instrument| !instrument.is_unused());
+        all
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Series> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 #[cfg(feature = "bridge")]
 static OBSERVERS: Mutex<Vec<Weak<dyn Observe>>> = Mutex::new(Vec::new());
 
-pub(super) fn series() -> MutexGuard<'static, Vec<Series>> {
-    SERIES.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The instrument of these labels: the one that there is, or a new one. Not for the path of a NOTIFY.
 fn instrument(family: &'static Family, labels: &[&str], make: fn() -> Instrument) -> Instrument {
     debug_assert_eq!(family.labels.len(), labels.len(), "labels of {}", family.name);
-    let mut all = series();
-    let same = |series: &&Series| {
-        std::ptr::eq(series.family, family) && series.labels.iter().zip(labels).all(|(known, label)| **known == **label)
-    };
-    if let Some(known) = all.iter().find(same) {
-        return known.instrument.clone();
-    }
-    // What no configuration has any more goes when something new comes.
-    all.retain(|series| !series.instrument.is_unused());
-    let instrument = make();
-    let labels = labels.iter().map(|label| Arc::from(*label)).collect();
-    all.push(Series { family, labels, instrument: instrument.clone() });
-    instrument
+    family.series.instrument(labels, make)
 }
 
 /// The counter with these labels.

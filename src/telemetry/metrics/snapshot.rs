@@ -1,14 +1,15 @@
 //! All metrics at one moment, in no particular form: the Prometheus text and OTLP are made from it.
 
-use std::sync::Arc;
-use std::sync::OnceLock;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-use super::families::{Family, Kind};
+use super::families::{self, Family, Kind};
 use super::instrument::Distribution;
 pub(crate) use super::instrument::Measured;
 use super::process;
-use super::registry::{Instrument, observers, series};
+use super::registry::{Instrument, Labels, observers};
 
 /// All metrics at one moment. Families are in the order of their names, and each is there once.
 #[derive(Debug)]
@@ -22,8 +23,7 @@ pub(crate) struct Snapshot {
 /// One series' value.
 #[derive(Clone, Debug)]
 pub(crate) struct Point {
-    /// In the order of the family's labels.
-    pub(crate) labels: Arc<[Arc<str>]>,
+    pub(crate) labels: Labels,
     pub(crate) value: Value,
 }
 
@@ -38,29 +38,28 @@ pub(crate) enum Value {
     Histogram(Box<Distribution>),
 }
 
-/// Points that are added one after the other.
+/// Points that are added one after the other: by the families' names, and by their labels.
 #[derive(Debug, Default)]
-pub(crate) struct Batch(Vec<(&'static Family, Point)>);
+pub(crate) struct Batch(BTreeMap<&'static str, (&'static Family, BTreeMap<Labels, Value>)>);
 
 impl Batch {
     /// Adds a value; points of the same labels from several observers are added up.
     pub(crate) fn add(&mut self, family: &'static Family, labels: &[&str], value: f64) {
         debug_assert_eq!(family.labels.len(), labels.len(), "labels of {}", family.name);
-        let same = |(known, point): &&mut (&'static Family, Point)| {
-            std::ptr::eq(*known, family) && point.labels.iter().zip(labels).all(|(known, label)| **known == **label)
-        };
-        let added = match self.0.iter_mut().find(same) {
-            Some((_, Point { value: Value::Sum(sum) | Value::Gauge(sum), .. })) => {
-                *sum += value;
-                true
+        let labels = labels.iter().map(|label| Arc::from(*label)).collect();
+        match self.points(family).entry(labels) {
+            Entry::Occupied(mut known) => match known.get_mut() {
+                Value::Sum(sum) | Value::Gauge(sum) => *sum += value,
+                Value::Histogram(_) => {}
+            },
+            Entry::Vacant(free) => {
+                free.insert(if family.kind == Kind::Counter { Value::Sum(value) } else { Value::Gauge(value) });
             }
-            _ => false,
-        };
-        if !added {
-            let value = if family.kind == Kind::Counter { Value::Sum(value) } else { Value::Gauge(value) };
-            let labels = labels.iter().map(|label| Arc::from(*label)).collect();
-            self.0.push((family, Point { labels, value }));
         }
+    }
+
+    fn points(&mut self, family: &'static Family) -> &mut BTreeMap<Labels, Value> {
+        &mut self.0.entry(family.name).or_insert_with(|| (family, BTreeMap::new())).1
     }
 }
 
@@ -68,29 +67,27 @@ impl Snapshot {
     /// Reads all instruments and asks all observers.
     pub(crate) fn now() -> Self {
         let mut batch = Batch::default();
-        // Workers that make a series do not wait until all are read.
-        let all = series().clone();
-        for series in all {
-            let value = match &series.instrument {
-                Instrument::Counter(counter) => Value::Sum(counter.value() as f64),
-                // Read while it moves from one thread to another it may be below.
-                Instrument::UpDown(up_down) => Value::Gauge(up_down.value().max(0) as f64),
-                Instrument::Histogram(histogram) => Value::Histogram(Box::new(histogram.value())),
-            };
-            batch.0.push((series.family, Point { labels: series.labels, value }));
+        for family in families::ALL.iter().copied() {
+            // Read when the lock is free again.
+            let series = family.series.take_stock();
+            if !series.is_empty() {
+                *batch.points(family) = series.into_iter().map(|(labels, instrument)| (labels, read(&instrument))).collect();
+            }
         }
         observers().iter().for_each(|observer| observer.observe(&mut batch));
         process::observe(&mut batch);
-        let Batch(mut points) = batch;
-        points.sort_by(|(a, x), (b, y)| a.name.cmp(b.name).then_with(|| x.labels.cmp(&y.labels)));
-        let mut families: Vec<(&'static Family, Vec<Point>)> = Vec::new();
-        for (family, point) in points {
-            match families.last_mut() {
-                Some((last, points)) if std::ptr::eq(*last, family) => points.push(point),
-                _ => families.push((family, vec![point])),
-            }
-        }
+        let points = |points: BTreeMap<Labels, Value>| points.into_iter().map(|(labels, value)| Point { labels, value }).collect();
+        let families = batch.0.into_values().map(|(family, all)| (family, points(all))).collect();
         Self { start: started(), taken: SystemTime::now(), families }
+    }
+}
+
+fn read(instrument: &Instrument) -> Value {
+    match instrument {
+        Instrument::Counter(counter) => Value::Sum(counter.value() as f64),
+        // Read while it moves from one thread to another it may be below.
+        Instrument::UpDown(up_down) => Value::Gauge(up_down.value().max(0) as f64),
+        Instrument::Histogram(histogram) => Value::Histogram(Box::new(histogram.value())),
     }
 }
 

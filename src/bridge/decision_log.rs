@@ -8,7 +8,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
 use super::answer::Asked;
 use super::report::{Part, Report};
-use crate::config::{Cause, Config, DecisionLogConfig};
+use crate::config::{Cause, Config, DecisionLogConfig, Pattern};
 use crate::spop::{Message, TypedData};
 use crate::telemetry::decision_log;
 use crate::telemetry::trace::hex;
@@ -84,8 +84,8 @@ fn message(log: &DecisionLogConfig, message: &Message<'_>, room: &mut usize) -> 
 
 fn arg(log: &DecisionLogConfig, name: &[u8], value: TypedData<'_>) -> Value {
     let name = name.to_ascii_lowercase();
-    // What has no name cannot be told from a secret.
-    if name.is_empty() || log.redact.iter().any(|pattern| pattern.matches(&name)) {
+    // What has no name, or one too long for patterns, cannot be told from a secret.
+    if name.is_empty() || name.len() > Pattern::LONGEST || log.redact.iter().any(|pattern| pattern.matches(&name)) {
         return "(redacted)".into();
     }
     match value {

@@ -6,43 +6,69 @@ use std::fmt;
 ///
 /// There is no escape: HAProxy's message names hold neither character.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern(Box<str>);
+pub struct Pattern {
+    text: Box<str>,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Exact,
+    /// Stars alone.
+    Any,
+    Glob,
+}
 
 impl Pattern {
+    /// Bytes of the longest name that fits any pattern, and of the longest pattern. HAProxy's operators write shorter ones; to hold
+    /// what a peer makes up against every pattern takes time in proportion to its length, or worse.
+    pub const LONGEST: usize = 256;
+
     /// The pattern written as `text`.
     pub fn new(text: &str) -> Self {
-        Self(text.into())
+        let kind = match text {
+            _ if !text.contains(['*', '?']) => Kind::Exact,
+            _ if text.bytes().all(|b| b == b'*') => Kind::Any,
+            _ => Kind::Glob,
+        };
+        Self { text: text.into(), kind }
     }
 
-    /// Whether `name` fits. Takes time in proportion to the lengths' product at worst, and no memory.
+    /// Whether `name` fits, which none does that is longer than [`LONGEST`](Self::LONGEST). Takes time in proportion to the lengths'
+    /// product at worst, and no memory.
     pub fn matches(&self, name: &[u8]) -> bool {
-        matches(self.0.as_bytes(), name)
+        name.len() <= Self::LONGEST
+            && match self.kind {
+                Kind::Exact => self.text.as_bytes() == name,
+                Kind::Any => true,
+                Kind::Glob => matches(self.text.as_bytes(), name),
+            }
     }
 
     /// Whether every name fits.
     pub fn is_any(&self) -> bool {
-        !self.0.is_empty() && self.0.bytes().all(|b| b == b'*')
+        self.kind == Kind::Any
     }
 
     /// Whether exactly one name fits.
     pub fn is_exact(&self) -> bool {
-        !self.0.contains(['*', '?'])
+        self.kind == Kind::Exact
     }
 
     /// The pattern as it was written.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// Whether every name that fits `other` surely fits this one too. False where that takes more than a look.
     pub(super) fn covers(&self, other: &Self) -> bool {
-        self.is_any() || self == other || (other.is_exact() && self.matches(other.0.as_bytes()))
+        self.is_any() || self == other || (other.is_exact() && self.matches(other.text.as_bytes()))
     }
 }
 
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -116,6 +142,17 @@ mod tests {
     fn a_hostile_pair_does_not_explode() {
         assert!(!fits(&"a*".repeat(60), &format!("{}b", "a".repeat(50))));
         assert!(!fits(&format!("{}c", "*a".repeat(200)), &"a".repeat(5_000)));
+    }
+
+    /// Longer ones are made up by peers, and each would be held against every pattern.
+    #[test]
+    fn names_over_the_limit_fit_nothing() {
+        let longest = "a".repeat(Pattern::LONGEST);
+        for pattern in ["*", "a*", "*a*a*", "?*", longest.as_str()] {
+            assert!(fits(pattern, &longest), "{pattern}");
+            assert!(!fits(pattern, &format!("{longest}a")), "{pattern}");
+        }
+        assert!(!fits(&format!("{longest}a"), &format!("{longest}a")));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::{DEFAULT_VARIABLES, DEFAULT_VERDICT, Items, SECTION_NAME_PATTERN, SECTION_NAME_TITLE};
 use crate::config::cause::Cause;
 use crate::config::haproxy::{Event, NoVerdict};
+use crate::config::pattern::Pattern;
 use crate::config::{limits, variable};
 
 /// Which messages go to which backend, and what happens if that fails.
@@ -18,12 +19,13 @@ pub(in crate::config) struct Route {
     /// Name for logs and metrics. Unique. Default: the first of `messages`, or `routes[2]` if another route has that name.
     #[schemars(length(min = 1, max = limits::MAX_NAME))]
     pub(in crate::config) name: Option<String>,
-    /// Names of messages (`spoe-message` in HAProxy), exact or with `*` (anything) and `?` (one byte). Default: every message.
-    #[schemars(length(min = 1), inner(length(min = 1)))]
+    /// Names of messages (`spoe-message` in HAProxy), exact or with `*` (anything) and `?` (one byte). A name of
+    /// more than 256 bytes matches nothing. Default: every message.
+    #[schemars(length(min = 1), inner(length(min = 1, max = Pattern::LONGEST)))]
     pub(in crate::config) messages: Option<Vec<String>>,
     /// Engine ids from HAProxy's HELLO, exact or with `*` and `?`. HAProxy makes them up, one UUID per process and engine; to
     /// tell engines apart give each its own listener. Default: any.
-    #[schemars(length(min = 1), inner(length(min = 1)))]
+    #[schemars(length(min = 1), inner(length(min = 1, max = Pattern::LONGEST)))]
     pub(in crate::config) engines: Option<Vec<String>>,
     /// Names of listeners that the message came in on. Default: any.
     #[schemars(length(min = 1))]

@@ -69,7 +69,7 @@ fn wrong_types_and_missing_keys() {
     assert_problems("routes:", &["routes: found nothing, expected a list with at least one item"]);
     assert_problems(
         "routes: [{backend: a, messages: [5]}]",
-        &["routes[0].messages[0]: found 5, expected text, in quotes if it looks like something else"],
+        &["routes[0].messages[0]: found 5, expected text of 1 to 256 characters"],
     );
     assert_eq!(
         problems("backends: {d: {endpoints: [http://d:1], protocol: grpc}}"),

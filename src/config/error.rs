@@ -1,5 +1,6 @@
 //! What is wrong with a configuration, in the operator's terms.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use super::path::Path;
@@ -90,21 +91,31 @@ impl fmt::Display for Warning {
 ///
 /// The first word about a place is the last: later problems at or below it would only be consequences.
 #[derive(Debug, Default)]
-pub(super) struct Problems(Vec<Problem>);
+pub(super) struct Problems {
+    list: Vec<Problem>,
+    /// Where they are.
+    places: HashSet<Path>,
+}
 
 impl Problems {
     /// Records that `found` stands at `path` where `expected` should be.
     pub(super) fn add(&mut self, path: &Path, found: impl fmt::Display, expected: impl fmt::Display) {
-        if self.0.iter().any(|known| path.is_within(&known.path)) {
+        if path.ancestors().any(|place| self.places.contains(place)) {
             return;
         }
+        self.places.insert(path.clone());
         let problem = Problem { path: path.clone(), found: cut(found.to_string()), expected: expected.to_string() };
-        self.0.push(problem);
+        self.list.push(problem);
+    }
+
+    /// How many are recorded.
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
     }
 
     /// Everything recorded, in the order of the paths.
     pub(super) fn sorted(self) -> Vec<Problem> {
-        let mut problems = self.0;
+        let mut problems = self.list;
         problems.sort();
         problems
     }

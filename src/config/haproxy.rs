@@ -34,7 +34,7 @@ pub struct RouteHaproxy {
 }
 
 /// When messages are sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Moment {
     /// By itself.
     Event(Event),
@@ -56,7 +56,7 @@ pub struct Verdict {
 }
 
 /// An event at which HAProxy sends messages (SPOE §2.4).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
 pub enum Event {

@@ -1,15 +1,16 @@
 //! Where in the configuration something stands.
 
+use std::borrow::Borrow;
 use std::fmt;
 
 /// A place in the configuration, printed as `routes[1].timeout`, or the flag that a value came from, printed as `--listen`.
 ///
 /// Paths sort as a reader goes through the file: by key, and list items by number.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Path(Vec<Segment>);
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Segment {
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Segment {
     Key(String),
     Index(usize),
     Flag(&'static str),
@@ -36,6 +37,11 @@ impl Path {
         self.with(Segment::Index(index))
     }
 
+    /// This place and all that it is below, by the segments of their paths.
+    pub(super) fn ancestors(&self) -> impl Iterator<Item = &[Segment]> {
+        (0..=self.0.len()).filter_map(|length| self.0.get(..length))
+    }
+
     /// Whether this place is `other` or below it.
     pub(super) fn is_within(&self, other: &Self) -> bool {
         self.0.starts_with(&other.0)
@@ -50,6 +56,13 @@ impl Path {
         let mut segments = self.0.clone();
         segments.push(segment);
         Self(segments)
+    }
+}
+
+/// A set of paths is asked by segments. They hash as the list that they are.
+impl Borrow<[Segment]> for Path {
+    fn borrow(&self) -> &[Segment] {
+        &self.0
     }
 }
 

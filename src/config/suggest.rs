@@ -11,18 +11,23 @@ pub(super) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         .map(|(_, candidate)| candidate)
 }
 
-/// `a`, `a or b`, `a, b or c`.
+/// `a`, `a or b`, `a, b or c`; of very many the first, and how many more there are.
 pub(super) fn list<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> String {
-    let words: Vec<T> = words.into_iter().collect();
-    match words.split_last() {
+    let mut words = words.into_iter();
+    let mut listed: Vec<String> = words.by_ref().take(MOST).map(|word| word.as_ref().to_owned()).collect();
+    match words.count() {
+        0 => {}
+        more => listed.push(format!("{more} others")),
+    }
+    match listed.split_last() {
         None => String::new(),
-        Some((only, [])) => only.as_ref().to_owned(),
-        Some((last, rest)) => {
-            let rest: Vec<&str> = rest.iter().map(AsRef::as_ref).collect();
-            format!("{} or {}", rest.join(", "), last.as_ref())
-        }
+        Some((only, [])) => only.clone(),
+        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
     }
 }
+
+/// Words of a list that a person still reads.
+const MOST: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -44,5 +49,7 @@ mod tests {
         assert_eq!(list([] as [&str; 0]), "");
         assert_eq!(list(["a"]), "a");
         assert_eq!(list(["a", "b", "c"]), "a, b or c");
+        let many = list((0..1_000).map(|number| number.to_string()));
+        assert!(many.ends_with(", 31 or 968 others"), "{many}");
     }
 }

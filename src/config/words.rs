@@ -40,7 +40,7 @@ pub(super) fn words(line: &str) -> Result<Vec<String>, &'static str> {
 }
 
 /// What stands behind an `if`: alternatives, each of terms that must all hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Condition(Vec<String>);
 
 impl Condition {

@@ -1,5 +1,6 @@
 //! `backends.*.endpoints`: addresses and names of gRPC servers.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
 use super::Findings;
@@ -11,11 +12,12 @@ use crate::config::raw::ENDPOINT_TITLE;
 /// The endpoints of a backend, in their order.
 pub(super) fn check(raw: &[String], path: &Path, findings: &mut Findings) -> Vec<EndpointConfig> {
     let mut endpoints = Vec::with_capacity(raw.len());
+    let mut seen = HashSet::new();
     for (index, text) in raw.iter().enumerate() {
         let at = path.index(index);
         match endpoint(text) {
             Err(expected) => findings.problems.add(&at, text, expected),
-            Ok(endpoint) if endpoints.contains(&endpoint) => findings.problems.add(&at, text, "each endpoint once"),
+            Ok(endpoint) if !seen.insert(endpoint.clone()) => findings.problems.add(&at, text, "each endpoint once"),
             Ok(endpoint) => endpoints.push(endpoint),
         }
     }

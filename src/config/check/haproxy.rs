@@ -6,7 +6,6 @@ use super::Findings;
 use crate::config::error::Warning;
 use crate::config::haproxy::{HaproxyConfig, Moment, NoVerdict, RouteHaproxy, Verdict};
 use crate::config::limits::{self, ByteSize, Limit};
-use crate::config::model::RouteConfig;
 use crate::config::path::Path;
 use crate::config::pattern::Pattern;
 use crate::config::variable::Variable;
@@ -150,41 +149,6 @@ fn status(raw: Option<usize>, limit: &Limit<usize>, path: &Path, findings: &mut 
         findings.problems.add(path, status, suggest::list(STATUSES.map(|status| status.to_string())));
     }
     status
-}
-
-/// What holds between routes: a message is described once, a group is sent at once, and no verdict hides another.
-pub(super) fn check_together(routes: &[RouteConfig], path: &Path, findings: &mut Findings) {
-    let mut before: Vec<(Path, &RouteConfig, &RouteHaproxy)> = Vec::new();
-    for (index, route) in routes.iter().enumerate() {
-        let Some(haproxy) = &route.haproxy else { continue };
-        let here = path.index(index);
-        for (there, other, their) in &before {
-            for (index, message) in route.messages.iter().enumerate().filter(|(_, message)| other.messages.contains(message)) {
-                let expected = format_args!("a message that {there} does not describe for HAProxy");
-                findings.problems.add(&here.key("messages").index(index), message, expected);
-            }
-            check_pair(haproxy, &here.key("haproxy"), their, there, findings);
-        }
-        before.push((here, route, haproxy));
-    }
-}
-
-fn check_pair(this: &RouteHaproxy, here: &Path, other: &RouteHaproxy, there: &Path, findings: &mut Findings) {
-    let same_moment = this.moment == other.moment;
-    if same_moment && matches!(this.moment, Moment::Group(_)) && this.condition != other.condition {
-        let found = this.condition.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
-        findings.problems.add(&here.key("condition"), found, format_args!("that of {there}, which is in the same group"));
-    }
-    let verdicts = this.verdict.as_ref().zip(other.verdict.as_ref());
-    if let Some((verdict, _)) = verdicts.filter(|(verdict, other)| verdict.variable == other.variable) {
-        let exclusive = same_moment && this.condition.is_some() && this.condition != other.condition;
-        if !exclusive || other.condition.is_none() {
-            let expected = format_args!(
-                "a variable of its own, since that of {there} would pass for it; or the same event and two conditions that exclude each other"
-            );
-            findings.problems.add(&here.key("verdict"), &verdict.variable, expected);
-        }
-    }
 }
 
 /// Those of `option set-on-error` and `option set-process-time`, as they are written.

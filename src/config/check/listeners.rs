@@ -1,5 +1,7 @@
 //! `listeners`: names, addresses, socket files.
 
+use std::collections::HashMap;
+
 use super::address::{is_host_port, socket_path};
 use super::{Findings, tls};
 use crate::config::limits::{self, ByteSize, OrNever};
@@ -13,9 +15,7 @@ pub(super) fn check(raw: Option<&[raw::Listener]>, path: &Path, findings: &mut F
     let default = [raw::Listener { bind: Some(raw::DEFAULT_BIND.to_owned()), ..raw::Listener::default() }];
     let raw = raw.unwrap_or(&default);
     let listeners: Vec<_> = raw.iter().enumerate().map(|(index, raw)| listener(raw, &path.index(index), findings)).collect();
-    for (index, listener) in listeners.iter().enumerate() {
-        check_unique(listener, listeners.get(..index).unwrap_or_default(), &path.index(index), path, findings);
-    }
+    check_unique(&listeners, path, findings);
     listeners
 }
 
@@ -88,12 +88,17 @@ fn var_prefix(text: Option<&str>, path: &Path, findings: &mut Findings) -> Optio
     Some(text.to_owned())
 }
 
-fn check_unique(listener: &ListenerConfig, before: &[ListenerConfig], path: &Path, all: &Path, findings: &mut Findings) {
-    let other_than = |index: usize, what: &str| format!("{what} other than that of {}", all.index(index));
-    if let Some(index) = before.iter().position(|other| other.bind == listener.bind && !any_port(&other.bind)) {
-        findings.problems.add(&path.key("bind"), &listener.bind, other_than(index, "an address"));
-    } else if let Some(index) = before.iter().position(|other| other.name == listener.name) {
-        findings.problems.add(&path.key("name"), &listener.name, other_than(index, "a name"));
+fn check_unique(listeners: &[ListenerConfig], path: &Path, findings: &mut Findings) {
+    let (mut addresses, mut names) = (HashMap::new(), HashMap::new());
+    let other_than = |index: usize, what: &str| format!("{what} other than that of {}", path.index(index));
+    for (index, ListenerConfig { bind, name, .. }) in listeners.iter().enumerate() {
+        if let Some(other) = addresses.get(bind).filter(|_| !any_port(bind)) {
+            findings.problems.add(&path.index(index).key("bind"), bind, other_than(*other, "an address"));
+        } else if let Some(other) = names.get(name) {
+            findings.problems.add(&path.index(index).key("name"), name, other_than(*other, "a name"));
+        }
+        addresses.entry(bind).or_insert(index);
+        names.entry(name).or_insert(index);
     }
 }
 

@@ -14,7 +14,9 @@ mod passing;
 mod resilience;
 mod routes;
 mod tls;
+mod together;
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::LazyLock;
 use std::thread::available_parallelism;
@@ -48,8 +50,15 @@ pub(super) fn check(raw: &raw::Config, findings: &mut Findings) -> Config {
     let trace_context = trace_context(raw.trace_context.as_ref(), &root.key("trace_context"), findings);
     let fallback = Fallback::new(&status_variable, &listeners);
     let on_failure = fallback.check(raw.on_failure.as_ref(), &listeners, &root.key("on_failure"), findings);
-    let context =
-        routes::Context { listeners: &listeners, backends: &backends, ack_margin, fallback: &fallback, on_failure: &on_failure };
+    let context = routes::Context {
+        listeners: &listeners,
+        listener_names: Names::new(listeners.iter().map(|listener| &*listener.name)),
+        backends: &backends,
+        backend_names: Names::new(backends.iter().map(|backend| &*backend.name)),
+        ack_margin,
+        fallback: &fallback,
+        on_failure: &on_failure,
+    };
     let routes = context.check(raw.routes.as_deref(), &root.key("routes"), findings);
     let drain = drain(raw.drain.as_ref(), &root.key("drain"), findings);
     Config {
@@ -156,6 +165,23 @@ fn admin(raw: Option<&raw::Admin>, path: &Path, listeners: &[ListenerConfig], fi
     AdminConfig { bind, is_default: said.is_none() }
 }
 
+/// Names that something may refer to, and their positions.
+struct Names<'a> {
+    positions: HashMap<&'a str, usize>,
+    list: Vec<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    fn new(names: impl Iterator<Item = &'a str>) -> Self {
+        let list: Vec<_> = names.collect();
+        // Of those that are there twice, which is a problem of theirs, the first counts.
+        Self { positions: list.iter().enumerate().rev().map(|(position, name)| (*name, position)).collect(), list }
+    }
+}
+
+/// Problems for which it is looked for what was meant.
+const SUGGESTIONS: usize = 100;
+
 impl Findings {
     /// The quantity that stands at `path`, or its default.
     fn quantity<T: Quantity + Clone>(&mut self, path: &Path, text: Option<&str>, limit: &Limit<T>) -> T {
@@ -173,13 +199,14 @@ impl Findings {
     }
 
     /// The position of `name` in `known`, where it is a reference to one of them.
-    fn reference<'a>(&mut self, path: &Path, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<usize> {
-        let position = known.clone().position(|candidate| candidate == name);
+    fn reference(&mut self, path: &Path, name: &str, known: &Names<'_>) -> Option<usize> {
+        let position = known.positions.get(name).copied();
         // Without any there is a problem already, of which this would only be a consequence; so there is for one that has no name.
-        let known = known.filter(|name| !name.is_empty());
-        if position.is_none() && known.clone().next().is_some() {
-            let expected = suggest::closest(name, known.clone()).map_or_else(|| suggest::list(known), str::to_owned);
-            self.problems.add(path, name, expected);
+        let candidates = || known.list.iter().copied().filter(|name| !name.is_empty());
+        if position.is_none() && candidates().next().is_some() {
+            // To find what was meant takes time, and whoever has made so many mistakes knows by then.
+            let closest = (self.problems.len() < SUGGESTIONS).then(|| suggest::closest(name, candidates())).flatten();
+            self.problems.add(path, name, closest.map_or_else(|| suggest::list(candidates()), str::to_owned));
         }
         position
     }

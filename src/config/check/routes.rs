@@ -6,21 +6,24 @@ use std::time::Duration;
 
 use super::Findings;
 use super::actions::{Fallback, Said, resolve};
-use super::haproxy;
 use super::listeners::longest_prefix;
 use super::passing::Passing;
+use super::{Names, haproxy, together};
 use crate::config::error::Warning;
 use crate::config::limits::ROUTE_TIMEOUT;
 use crate::config::model::{BackendConfig, ListenerConfig, RouteConfig};
 use crate::config::path::Path;
 use crate::config::pattern::Pattern;
 use crate::config::raw;
+use crate::config::route_index::RouteIndex;
 use crate::config::units::format_duration;
 
 /// What routes refer to.
 pub(super) struct Context<'a> {
     pub(super) listeners: &'a [ListenerConfig],
+    pub(super) listener_names: Names<'a>,
     pub(super) backends: &'a [BackendConfig],
+    pub(super) backend_names: Names<'a>,
     pub(super) ack_margin: Duration,
     pub(super) fallback: &'a Fallback<'a>,
     /// What the top level says.
@@ -44,7 +47,7 @@ impl Context<'_> {
         let routes: Vec<_> = raw.iter().zip(names).enumerate().map(one).collect();
         passing.warn(&Path::root().key("on_failure").key("default"), findings);
         check_reachable(&routes, path, findings);
-        haproxy::check_together(&routes, path, findings);
+        together::check(&routes, path, findings);
         self.warn_of_unused_backends(&routes, findings);
         routes
     }
@@ -77,14 +80,12 @@ impl Context<'_> {
     }
 
     fn listener_positions(&self, names: &[String], path: &Path, findings: &mut Findings) -> Vec<usize> {
-        let known = self.listeners.iter().map(|listener| &*listener.name);
-        let one = |(index, name): (usize, &String)| findings.reference(&path.index(index), name, known.clone());
+        let one = |(index, name): (usize, &String)| findings.reference(&path.index(index), name, &self.listener_names);
         names.iter().enumerate().filter_map(one).collect()
     }
 
     fn backend_position(&self, name: Option<&str>, path: &Path, findings: &mut Findings) -> usize {
-        let known = self.backends.iter().map(|backend| &*backend.name);
-        name.and_then(|name| findings.reference(path, name, known)).unwrap_or_default()
+        name.and_then(|name| findings.reference(path, name, &self.backend_names)).unwrap_or_default()
     }
 
     fn timeout(&self, text: Option<&str>, path: &Path, findings: &mut Findings) -> Duration {
@@ -106,8 +107,9 @@ impl Context<'_> {
     }
 
     fn warn_of_unused_backends(&self, routes: &[RouteConfig], findings: &mut Findings) {
+        let used: HashSet<_> = routes.iter().map(|route| route.backend).collect();
         for (index, backend) in self.backends.iter().enumerate() {
-            if !routes.iter().any(|route| route.backend == index) {
+            if !used.contains(&index) {
                 let path = Path::root().key("backends").key(&backend.name);
                 findings.warnings.push(Warning { path, message: "no route uses it".to_owned() });
             }
@@ -141,11 +143,14 @@ fn names(raw: &[raw::Route], path: &Path, findings: &mut Findings) -> Vec<Arc<st
 
 /// Finds routes of which nothing is left after one single route before them. That several together leave nothing is not noticed.
 fn check_reachable(routes: &[RouteConfig], path: &Path, findings: &mut Findings) {
+    let mut before = RouteIndex::default();
     for (index, route) in routes.iter().enumerate() {
-        if let Some(before) = routes.iter().take(index).position(|before| takes_all(before, route)) {
+        let takes = |position: usize| routes.get(position).is_some_and(|before| takes_all(before, route));
+        if let Some(before) = before.first_before(route, takes) {
             let found = format!("a route that comes after {} and gets nothing", path.index(before));
             findings.problems.add(&path.index(index), found, format_args!("it before {}", path.index(before)));
         }
+        before.add(index, route);
     }
 }
 
@@ -156,4 +161,62 @@ fn takes_all(before: &RouteConfig, route: &RouteConfig) -> bool {
     let listeners = before.listeners.is_empty()
         || (!route.listeners.is_empty() && route.listeners.iter().all(|listener| before.listeners.contains(listener)));
     engines && listeners && all(&before.messages, &route.messages)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::Config;
+
+    /// Routes of these messages and engines.
+    fn routes(said: &[(Vec<String>, Vec<String>)]) -> Vec<RouteConfig> {
+        let route = Config::quick(&[], &["http://a:1".to_owned()], None).unwrap().routes.remove(0);
+        let route = |(messages, engines): &(Vec<String>, Vec<String>)| RouteConfig {
+            messages: patterns(messages),
+            engines: patterns(engines),
+            ..route.clone()
+        };
+        said.iter().map(route).collect()
+    }
+
+    proptest! {
+        /// As if each were held against each.
+        #[test]
+        fn what_gets_nothing_is_found(
+            said in vec((vec("[ab*?]{1,2}", 1..3), vec("[ab*]{1,2}", 0..3)), 1..10),
+        ) {
+            let routes = routes(&said);
+            let mut before = RouteIndex::default();
+            for (index, route) in routes.iter().enumerate() {
+                let found = before.first_before(route, |position| takes_all(&routes[position], route));
+                prop_assert_eq!(found, routes[..index].iter().position(|before| takes_all(before, route)));
+                before.add(index, route);
+            }
+        }
+    }
+
+    #[test]
+    fn no_route_is_held_against_all_before_it() {
+        let (message, engine) = ("same".to_owned(), |n: usize| vec![format!("e{n}")]);
+        let shapes: [Vec<_>; 3] = [
+            (0..1_000).map(|n| (vec![format!("m{n}"), format!("n{n}")], engine(n))).collect(),
+            (0..1_000).map(|n| (vec![message.clone()], engine(n))).collect(),
+            (0..1_000).map(|n| (vec![format!("m{n}-*")], vec![])).collect(),
+        ];
+        for said in shapes {
+            let (routes, mut before, held) = (routes(&said), RouteIndex::default(), std::cell::Cell::new(0));
+            for (index, route) in routes.iter().enumerate() {
+                let takes = |position: usize| {
+                    held.set(held.get() + 1);
+                    takes_all(&routes[position], route)
+                };
+                assert_eq!(before.first_before(route, takes), None, "{index}");
+                before.add(index, route);
+            }
+            assert_eq!(held.get(), 0, "nothing that they have in common");
+        }
+    }
 }

@@ -108,7 +108,7 @@ pub struct HealthConfig {
 }
 
 /// One gRPC server, or a name that stands for several.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum EndpointConfig {
     /// Over TCP. Scheme `http` or, if the backend has TLS, `https`; a host and a port, nothing else.
     Http {
@@ -125,7 +125,7 @@ pub enum EndpointConfig {
 }
 
 /// A name to look up in DNS.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DnsName {
     /// The DNS server to ask; `None`: as the operating system is configured.
     pub server: Option<SocketAddr>,

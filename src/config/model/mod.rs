@@ -161,7 +161,7 @@ pub struct ListenerConfig {
 }
 
 /// An address to listen on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Bind {
     /// `host:port`, as it was given: resolved when it is bound. Port 0: any that is free.
     Tcp(String),

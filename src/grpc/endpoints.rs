@@ -1,5 +1,6 @@
 //! A backend's endpoints as one worker sees them: they follow the backend's members, and are chosen from.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -77,16 +78,15 @@ impl Endpoints {
     fn follow(&self, members: &Members) {
         let before = self.set.load();
         let expected = expected(&before.list);
+        let mut known: HashMap<_, _> = before.list.iter().map(|endpoint| (&endpoint.target.address, endpoint)).collect();
         let list = members.list.iter().map(|member| {
-            let known = before.list.iter().find(|endpoint| endpoint.target.address == member.address);
+            let known = known.remove(&member.address);
             let endpoint = known.map_or_else(|| Endpoint::new(&member.address, expected, &self.context), Arc::clone);
             endpoint.set_health(&member.health);
             endpoint
         });
         let list: Vec<_> = list.collect();
-        for endpoint in before.list.iter().filter(|endpoint| !list.iter().any(|kept| Arc::ptr_eq(kept, endpoint))) {
-            endpoint.retire();
-        }
+        known.into_values().for_each(|endpoint| endpoint.retire());
         self.set.store(Arc::new(Set { list, resolving: members.resolving, unresolved: members.unresolved.clone() }));
         self.context.changed.notify_waiters();
     }

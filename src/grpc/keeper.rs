@@ -94,8 +94,9 @@ impl Keeper {
             Address::Resolved { address, .. } => seen.insert(*address),
             Address::Host(_) | Address::Unix(_) => true,
         });
+        let current: HashSet<_> = addresses.iter().collect();
         self.checked.retain(|address, (_, task)| {
-            let stays = addresses.contains(address);
+            let stays = current.contains(address);
             if !stays {
                 task.abort();
             }

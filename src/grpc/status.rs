@@ -1,5 +1,6 @@
 //! How a backend is, for people and metrics: what its workers' pools know, put together when somebody asks.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -181,20 +182,17 @@ impl Backend {
 
 /// The endpoints of all pools, each once, in the order of the configuration.
 fn endpoints(pools: &[Arc<Pool>], now: Instant) -> Vec<EndpointStatus> {
-    let mut all: Vec<(Address, EndpointStatus)> = Vec::new();
+    let (mut all, mut positions) = (Vec::new(), HashMap::new());
     for pool in pools {
         for endpoint in &pool.endpoints.set.load().list {
-            let address = &endpoint.target.address;
-            let position = all.iter().position(|(known, _)| known == address).unwrap_or_else(|| {
-                all.push((address.clone(), EndpointStatus::new(endpoint)));
+            let position = *positions.entry(endpoint.target.address.clone()).or_insert_with(|| {
+                all.push(EndpointStatus::new(endpoint));
                 all.len() - 1
             });
-            if let Some((_, status)) = all.get_mut(position) {
-                status.add(endpoint, now);
-            }
+            all.get_mut(position).into_iter().for_each(|status| status.add(endpoint, now));
         }
     }
-    all.into_iter().map(|(_, status)| status).collect()
+    all
 }
 
 impl Observe for Backend {

@@ -12,6 +12,8 @@ mod count;
 pub(crate) mod decision_log;
 pub(crate) mod event;
 #[cfg(feature = "bridge")]
+mod few;
+#[cfg(feature = "bridge")]
 mod log;
 #[cfg_attr(not(feature = "bridge"), allow(dead_code, reason = "the bridge reads them"))]
 pub(crate) mod metrics;
@@ -25,6 +27,8 @@ pub(crate) mod trace;
 use count::Count;
 #[cfg(feature = "bridge")]
 pub(crate) use count::Totals;
+#[cfg(feature = "bridge")]
+pub(crate) use few::few;
 #[cfg(feature = "bridge")]
 pub(crate) use log::{flush, init, set_level};
 #[cfg(feature = "bridge")]

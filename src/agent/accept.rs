@@ -79,8 +79,8 @@ struct Terms {
 }
 
 impl Terms {
-    fn new(name: &Arc<str>, limit: usize) -> Self {
-        Self { name: Arc::clone(name), limit, metrics: Arc::new(ListenerMetrics::of(name)) }
+    fn new(name: &Arc<str>, limit: usize, metrics: &Arc<ListenerMetrics>) -> Self {
+        Self { name: Arc::clone(name), limit, metrics: Arc::clone(metrics) }
     }
 }
 
@@ -96,15 +96,15 @@ impl Drop for Place {
 
 impl Places {
     /// `limit` places for the listener called `name`.
-    pub(crate) fn new(name: &Arc<str>, limit: usize) -> Arc<Self> {
-        let terms = Mutex::new(Terms::new(name, limit));
+    pub(crate) fn new(name: &Arc<str>, limit: usize, metrics: &Arc<ListenerMetrics>) -> Arc<Self> {
+        let terms = Mutex::new(Terms::new(name, limit, metrics));
         Arc::new(Self { terms, taken: watch::Sender::new(0) })
     }
 
     /// Another name and limit, for connections accepted from now on. Above a lower limit nobody has to go.
     #[cfg(feature = "bridge")]
-    pub(crate) fn change(&self, name: &Arc<str>, limit: usize) {
-        *self.terms() = Terms::new(name, limit);
+    pub(crate) fn change(&self, name: &Arc<str>, limit: usize, metrics: &Arc<ListenerMetrics>) {
+        *self.terms() = Terms::new(name, limit, metrics);
     }
 
     /// Waits until every connection has given its place back.

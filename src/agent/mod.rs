@@ -137,7 +137,7 @@ impl<P: Process> Agent<P> {
             fallback: status("failed"),
             placeholder: status("ok"),
         };
-        AgentBuilder { settings, processor }
+        AgentBuilder { settings, metrics: None, processor }
     }
 
     /// The handle by which the processor is replaced while connections stay.
@@ -152,7 +152,7 @@ impl<P: Process> Agent<P> {
     /// Each connection is a task of its own; errors cost the connection they happen on and are logged.
     pub async fn serve<L: Listener>(&self, listener: L, shutdown: &Shutdown) {
         let drain = shutdown.watch();
-        let places = Places::new(&self.settings.session.listener, self.settings.max_connections);
+        let places = Places::new(&self.settings.session.listener, self.settings.max_connections, &self.metrics);
         accept(listener, &places, drain.clone(), |stream, peer, place| {
             let (agent, drain) = (self.clone(), drain.clone());
             tokio::spawn(async move {
@@ -179,6 +179,7 @@ impl<P: Process> Agent<P> {
 #[derive(Debug)]
 pub struct AgentBuilder<P> {
     settings: Settings,
+    metrics: Option<Arc<ListenerMetrics>>,
     processor: Processor<P>,
 }
 
@@ -265,6 +266,13 @@ impl<P: Process> AgentBuilder<P> {
         self
     }
 
+    /// Counts by these instruments, which are those of the listener's name.
+    #[cfg(feature = "bridge")]
+    pub(crate) fn metrics(mut self, metrics: &Arc<ListenerMetrics>) -> Self {
+        self.metrics = Some(Arc::clone(metrics));
+        self
+    }
+
     /// Checks the settings.
     ///
     /// # Errors
@@ -290,7 +298,7 @@ impl<P: Process> AgentBuilder<P> {
             let fits = !actions.is_empty() && actions.len_bytes() <= room;
             check(setting, format!("{} bytes", actions.len_bytes()), fits, "1 to 231 bytes of actions")?;
         }
-        let metrics = Arc::new(ListenerMetrics::of(&s.session.listener));
+        let metrics = self.metrics.unwrap_or_else(|| Arc::new(ListenerMetrics::of(&s.session.listener)));
         Ok(Agent { settings: Arc::new(self.settings), metrics, processor: self.processor })
     }
 }

@@ -1,20 +1,22 @@
 //! What is different between two configurations, in a line for operators.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use crate::config::{Config, RouteConfig};
+use crate::telemetry::few;
 
-/// Names of what was added, removed and changed, and keys of the top level with another value.
+/// The first names of what was added, removed and changed, and keys of the top level with another value.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Changes(Vec<String>);
 
 impl Changes {
     pub(super) fn between(old: &Config, new: &Config) -> Self {
         let mut changes = Self::default();
-        changes.list("listeners", names(&old.listeners, |one| &one.name), names(&new.listeners, |one| &one.name), |a, b| a == b);
-        changes.list("backends", names(&old.backends, |one| &one.name), names(&new.backends, |one| &one.name), |a, b| a == b);
-        let same = |a: &&RouteConfig, b: &&RouteConfig| same_route((old, a), (new, b));
-        changes.list("routes", names(&old.routes, |one| &one.name), names(&new.routes, |one| &one.name), same);
+        changes.list("listeners", &old.listeners, &new.listeners, |one| &one.name, |a, b| a == b);
+        changes.list("backends", &old.backends, &new.backends, |one| &one.name, |a, b| a == b);
+        let same = |a: &RouteConfig, b: &RouteConfig| same_route((old, a), (new, b));
+        changes.list("routes", &old.routes, &new.routes, |one| &one.name, same);
         let order = |config: &Config| config.routes.iter().map(|route| route.name.clone()).collect::<Vec<_>>();
         let top_level = [
             ("the order of routes", same_names(old, new) && order(old) != order(new)),
@@ -32,20 +34,18 @@ impl Changes {
         changes
     }
 
-    fn list<T>(&mut self, what: &str, old: Vec<(&str, T)>, new: Vec<(&str, T)>, same: impl Fn(&T, &T) -> bool) {
-        let find = |list: &[(&str, T)], name: &str| list.iter().position(|(other, _)| *other == name);
-        let all = |list: &[(&str, T)], pick: &dyn Fn(&str, &T) -> bool| -> String {
-            list.iter().filter(|(name, one)| pick(name, one)).map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
-        };
-        let added = all(&new, &|name, _| find(&old, name).is_none());
-        let removed = all(&old, &|name, _| find(&new, name).is_none());
-        let changed = all(&new, &|name, one| {
-            find(&old, name).and_then(|position| old.get(position)).is_some_and(|(_, before)| !same(before, one))
-        });
-        let parts = [("added", added), ("removed", removed), ("changed", changed)];
-        self.0.extend(
-            parts.into_iter().filter(|(_, names)| !names.is_empty()).map(|(how, names)| format!("{what} {how}: {names}")),
-        );
+    fn list<T>(&mut self, what: &str, old: &[T], new: &[T], name: impl Fn(&T) -> &str, same: impl Fn(&T, &T) -> bool) {
+        let before: HashMap<_, _> = old.iter().map(|one| (name(one), one)).collect();
+        let after: HashSet<_> = new.iter().map(&name).collect();
+        let is_changed = |one: &&T| before.get(name(one)).is_some_and(|before| !same(before, one));
+        let added: Vec<_> = new.iter().map(&name).filter(|name| !before.contains_key(name)).collect();
+        let removed: Vec<_> = old.iter().map(&name).filter(|name| !after.contains(name)).collect();
+        let changed: Vec<_> = new.iter().filter(is_changed).map(&name).collect();
+        for (how, names) in [("added", added), ("removed", removed), ("changed", changed)] {
+            if !names.is_empty() {
+                self.0.push(format!("{what} {how}: {}", few(names)));
+            }
+        }
     }
 }
 
@@ -56,10 +56,6 @@ impl fmt::Display for Changes {
         }
         f.write_str(&self.0.join("; "))
     }
-}
-
-fn names<'a, T>(list: &'a [T], name: impl Fn(&'a T) -> &'a str) -> Vec<(&'a str, &'a T)> {
-    list.iter().map(|one| (name(one), one)).collect()
 }
 
 fn same_names(old: &Config, new: &Config) -> bool {
@@ -113,6 +109,17 @@ mod tests {
             "listeners added: other; listeners removed: main; backends added: c; backends removed: a; backends changed: b; \
              routes added: z; routes changed: x; status_variable changed; drain changed"
         );
+    }
+
+    #[test]
+    fn many_are_not_all_named() {
+        let routes = |timeout: &str| {
+            let routes = (0..1_000).map(|n| format!("{{messages: [m{n}], backend: a, timeout: {timeout}}}"));
+            let routes = routes.collect::<Vec<_>>().join(", ");
+            format!("backends: {{a: {{endpoints: ['http://a:1']}}}}\nroutes: [{routes}]\n")
+        };
+        let changes = changes(&routes("20ms"), &routes("30ms"));
+        assert_eq!(changes, "routes changed: m0, m1, m2, m3, m4, m5, m6, m7, and 992 more");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::agent::{SocketListener, UnixSocket};
 use crate::config::{Bind, ListenerConfig};
 use crate::shutdown::{Phase, Shutdown};
 use crate::telemetry::event;
+use crate::telemetry::metrics::ListenerMetrics;
 use crate::tls;
 use crate::worker::{Handover, ListenerId, Worker};
 
@@ -78,13 +79,14 @@ impl Live {
     pub(super) fn start(
         id: ListenerId,
         config: &ListenerConfig,
+        metrics: &Arc<ListenerMetrics>,
         socket: SocketListener,
         tls: Option<Arc<ServerConfig>>,
         workers: &Arc<Vec<Worker>>,
     ) -> Self {
         let address = socket.address().to_owned();
         event::Listening { listener: &config.name, address: &address }.record();
-        let places = Places::new(&config.name, config.max_connections);
+        let places = Places::new(&config.name, config.max_connections, metrics);
         let accepting = Shutdown::new();
         let connections = Arc::new(Mutex::new(Shutdown::new()));
         let tls = tls::Live::new(tls);
@@ -109,9 +111,15 @@ impl Live {
     /// Other settings, for connections accepted from now on.
     ///
     /// Under another name it is another listener to routes, which connections would ask for under the old one: those end, in order.
-    pub(super) fn change(&mut self, config: &ListenerConfig, tls: Option<Arc<ServerConfig>>, grace_period: Duration) {
+    pub(super) fn change(
+        &mut self,
+        config: &ListenerConfig,
+        metrics: &Arc<ListenerMetrics>,
+        tls: Option<Arc<ServerConfig>>,
+        grace_period: Duration,
+    ) {
         self.set_tls(tls);
-        self.places.change(&config.name, config.max_connections);
+        self.places.change(&config.name, config.max_connections, metrics);
         if config.name != self.config.name {
             let before = std::mem::take(&mut *self.connections.lock().unwrap_or_else(PoisonError::into_inner));
             before.advance(Phase::Draining);

@@ -68,17 +68,16 @@ impl App {
             config.backends.iter().zip(material.backends).map(|(backend, tls)| Backend::start(backend, tls)).collect();
         let readiness = Readiness::new();
         let listeners = (0..).take(config.listeners.len()).collect();
-        let generation = Arc::new(Generation { number: 1, config: Arc::new(config), listeners, backends });
+        let generation = Arc::new(Generation::new(1, Arc::new(config), listeners, backends));
         let config = &generation.config;
         let addresses = sockets.iter().map(|socket| socket.address().to_owned());
         let state = State::new(running(&generation, source, addresses, material.expiries));
         let requirements = Requirements::start(config, &generation.backends, &readiness, &state);
         let workers = (0..config.workers.get()).map(|index| Worker::start(index, &generation, &readiness));
         let workers = Arc::new(workers.collect::<io::Result<Vec<_>>>()?);
-        let live = |(((id, config), socket), tls): (((&ListenerId, _), _), _)| Live::start(*id, config, socket, tls, &workers);
-        let listeners: Vec<_> =
-            generation.listeners.iter().zip(&config.listeners).zip(sockets).zip(material.listeners).map(live).collect();
-        let next_listener = generation.listeners.len() as ListenerId;
+        let live = |(((id, config, metrics), socket), tls): ((_, _), _)| Live::start(id, config, metrics, socket, tls, &workers);
+        let listeners: Vec<_> = generation.listeners().zip(sockets).zip(material.listeners).map(live).collect();
+        let next_listener = listeners.len() as ListenerId;
         metrics::observe(Arc::downgrade(&state) as _);
         let admin = Port::start(&config.admin, admin, &state);
         Ok(Self { generation, workers, listeners, next_listener, requirements, state, admin, leaving: JoinSet::new() })

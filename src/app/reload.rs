@@ -10,11 +10,11 @@
 //!
 //! Until the fourth step nothing has changed, and whatever fails leaves it so.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
-use tokio_rustls::rustls::ClientConfig;
 
 use super::change::Changes;
 use super::listener::Live;
@@ -79,17 +79,28 @@ impl App {
         }
         let origins = origins(&config, &kept).await?;
         let admin = self.admin.next(&config.admin).await.map_err(|error| vec![error.to_string()])?;
-        let backends: Vec<_> =
-            config.backends.iter().zip(&material.backends).map(|(backend, tls)| self.backend(backend, tls.clone())).collect();
+        let known: HashMap<_, _> = self.generation.backends.iter().map(|backend| (&backend.config().name, backend)).collect();
+        let backend = |(config, tls): (&BackendConfig, &Option<_>)| {
+            let known = known.get(&config.name).filter(|known| is_same(config, known));
+            known.map_or_else(|| Backend::start(config, tls.clone()), |known| Arc::clone(known))
+        };
+        let backends: Vec<_> = config.backends.iter().zip(&material.backends).map(backend).collect();
         let listeners = self.ids(&origins);
-        let number = self.generation.number + 1;
-        let next = Arc::new(Generation { number, config: Arc::new(config), listeners, backends });
+        let (old, number) = (Arc::clone(&self.generation.config), self.generation.number + 1);
+        // Both take as long as there are routes.
+        let next = tokio::task::spawn_blocking(move || {
+            let changes = Changes::between(&old, &config);
+            (Arc::new(Generation::new(number, Arc::new(config), listeners, backends)), changes)
+        });
+        let (next, changes) = next.await.map_err(|_| vec![format!("{file}: internal error, please report it")])?;
         for prepared in join_all(self.workers.iter().map(|worker| worker.prepare(&next))).await {
-            prepared.map_err(|error| vec![format!("{file}: listeners: {error}")])?;
+            if let Err(error) = prepared {
+                tokio::spawn(outlive(next));
+                return Err(vec![format!("{file}: listeners: {error}")]);
+            }
         }
         // No `await` from here on: nothing else happens on this thread in between.
         warnings.iter().for_each(|warning| tracing::warn!(%warning, "configuration"));
-        let changes = Changes::between(&self.generation.config, &next.config);
         self.admin.change(&next.config.admin, admin);
         self.commit(next, material, origins, file);
         Ok(changes)
@@ -112,12 +123,12 @@ impl App {
         self.workers.iter().for_each(|worker| worker.swap());
         // Those that are kept, too: the same names of files, with other contents.
         next.backends.iter().zip(material.backends).for_each(|(backend, tls)| backend.set_tls(tls));
-        let listeners = next.listeners.iter().zip(&config.listeners).zip(material.listeners).zip(origins.into_iter().zip(kept));
+        let listeners = next.listeners().zip(material.listeners).zip(origins.into_iter().zip(kept));
         self.listeners = listeners
-            .filter_map(|(((id, config), tls), (origin, kept))| match origin {
-                Origin::Bound(socket) => Some(Live::start(*id, config, socket, tls, &self.workers)),
+            .filter_map(|(((id, config, metrics), tls), (origin, kept))| match origin {
+                Origin::Bound(socket) => Some(Live::start(id, config, metrics, socket, tls, &self.workers)),
                 Origin::Kept(_) => kept.map(|mut live| {
-                    live.change(config, tls, grace_period);
+                    live.change(config, metrics, tls, grace_period);
                     live
                 }),
             })
@@ -125,22 +136,23 @@ impl App {
         self.requirements.replace(&config, &next.backends);
         let addresses = self.listeners.iter().map(|listener| listener.address.clone());
         self.state.replace(running(&next, file, addresses, material.expiries));
-        self.generation = next;
+        tokio::spawn(outlive(std::mem::replace(&mut self.generation, next)));
         while self.leaving.try_join_next().is_some() {}
     }
 
     /// For each listener of `config` the one that is bound as it is to be, each once.
     fn kept(&self, config: &Config) -> Vec<Option<usize>> {
-        let mut taken = vec![false; self.listeners.len()];
+        let mut bound: HashMap<String, Vec<(usize, &str)>> = HashMap::new();
+        for (position, live) in self.listeners.iter().enumerate() {
+            bound.entry(live.config.bind.to_string()).or_default().push((position, &*live.config.name));
+        }
         let mut kept = vec![None; config.listeners.len()];
         // Several may have port 0: those of the same name first, then as they come.
         for by_name in [true, false] {
             for (listener, kept) in config.listeners.iter().zip(&mut kept).filter(|(_, kept)| kept.is_none()) {
-                *kept = self.listeners.iter().enumerate().position(|(position, live)| {
-                    let bind = live.config.bind.to_string() == listener.bind.to_string();
-                    bind && taken.get(position) == Some(&false) && (!by_name || live.config.name == listener.name)
-                });
-                kept.and_then(|position| taken.get_mut(position)).into_iter().for_each(|taken| *taken = true);
+                let Some(bound) = bound.get_mut(&listener.bind.to_string()) else { continue };
+                let found = bound.iter().position(|(_, name)| !by_name || **name == *listener.name);
+                *kept = found.map(|found| bound.remove(found).0);
             }
         }
         kept
@@ -170,16 +182,6 @@ impl App {
         problems
     }
 
-    /// The backend that is there, with its connections, or a new one.
-    fn backend(&self, config: &BackendConfig, tls: Option<Arc<ClientConfig>>) -> Arc<Backend> {
-        let same = |backend: &&Arc<Backend>| {
-            let old = backend.config();
-            // Whether it is required is for health checks and not for connections.
-            BackendConfig { required: old.required, ..config.clone() } == *old
-        };
-        self.generation.backends.iter().find(same).map_or_else(|| Backend::start(config, tls), Arc::clone)
-    }
-
     fn ids(&mut self, origins: &[Origin]) -> Vec<ListenerId> {
         let id = |origin: &Origin| {
             let kept = match origin {
@@ -193,6 +195,25 @@ impl App {
         };
         origins.iter().map(id).collect()
     }
+}
+
+/// Whether the backend that is there can stay, with its connections.
+fn is_same(config: &BackendConfig, known: &Backend) -> bool {
+    let known = known.config();
+    // Whether it is required is for health checks and not for connections.
+    BackendConfig { required: known.required, ..config.clone() } == *known
+}
+
+/// Between two looks at a generation that has been replaced.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Keeps a generation until nothing else does, and then lets go of it where nothing waits: with many routes that takes a while, and no
+/// worker is to spend it.
+async fn outlive(generation: Arc<Generation>) {
+    while generation.is_shared() || Arc::strong_count(&generation) > 1 {
+        tokio::time::sleep(LOOK).await;
+    }
+    let _ = tokio::task::spawn_blocking(move || drop(generation)).await;
 }
 
 /// Binds what is not there yet.

@@ -43,7 +43,7 @@ pub(super) struct Decided {
 impl<D: Decide> Inner<D> {
     /// Answers every message of `notify`, one branch beside the other, in one list of actions.
     pub(super) async fn answer(&self, notify: &Notify, sender: &Sender<D::Engine>) -> Actions {
-        let branches = Branches::of(notify, &self.config);
+        let branches = Branches::of(notify, &self.config, &self.routes);
         let mut trace = Tracing { args: &self.config.trace_context, context: TraceContext::default() };
         let mut requests = self.requests(notify, sender, &branches, &mut trace);
         let mut trace = trace.context;

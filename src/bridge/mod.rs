@@ -22,6 +22,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use request::Origin;
 use response::Limits;
+pub(crate) use route::Routes;
 use tower::Service;
 
 use crate::config::Config;
@@ -29,7 +30,6 @@ use crate::deadline::Deadline;
 use crate::grpc::{CallError, Request, Trail};
 use crate::spop::frame::ack::ack_len;
 use crate::spop::{Actions, Notify, Peer, TypedData};
-use crate::telemetry::metrics::RouteMetrics;
 
 /// How the bridge reaches backends.
 pub(crate) trait Decide: Send + Sync + 'static {
@@ -71,9 +71,8 @@ struct Sender<E> {
 #[derive(Debug)]
 struct Inner<D> {
     config: Arc<Config>,
+    routes: Arc<Routes>,
     backends: D,
-    /// Of each route, and behind them of messages without one.
-    metrics: Vec<RouteMetrics>,
 }
 
 impl<D: Decide> Clone for Bridge<D> {
@@ -83,10 +82,9 @@ impl<D: Decide> Clone for Bridge<D> {
 }
 
 impl<D: Decide> Bridge<D> {
-    pub(crate) fn new(config: Arc<Config>, backends: D) -> Self {
-        let names = config.routes.iter().map(|route| &*route.name).chain([""]);
-        let metrics = names.map(RouteMetrics::of).collect();
-        Self { inner: Arc::new(Inner { config, backends, metrics }), sender: None }
+    /// `routes` are those of `config`.
+    pub(crate) fn new(config: Arc<Config>, routes: Arc<Routes>, backends: D) -> Self {
+        Self { inner: Arc::new(Inner { config, routes, backends }), sender: None }
     }
 }
 

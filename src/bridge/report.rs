@@ -42,7 +42,7 @@ impl<D: Decide> Inner<D> {
         error: Option<&NotifyError>,
         latency: Duration,
     ) {
-        if let Some(metrics) = self.metrics.get(branch.position) {
+        if let Some(metrics) = self.routes.metrics.get(branch.position) {
             metrics.ended(error.map(NotifyError::cause));
             metrics.duration.observe(latency, asked.begun.as_ref().map(|begun| begun.context));
         }

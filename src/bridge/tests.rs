@@ -398,7 +398,8 @@ async fn answer_to(
 ) -> (Vec<String>, Vec<(usize, pb::DecideRequest, Duration)>) {
     let (config, _) = Config::from_yaml(CONFIG, "test", &|_| None).unwrap();
     let scripted = Arc::new(Scripted { answers: answers.into_iter().collect(), asked: Mutex::default() });
-    let mut bridge = Bridge::new(Arc::new(config), Arc::clone(&scripted));
+    let routes = Arc::new(Routes::new(&config));
+    let mut bridge = Bridge::new(Arc::new(config), routes, Arc::clone(&scripted));
     let Ok(actions) = bridge.call(notify).await;
     let shown = actions.iter().map(|action| match action {
         Action::SetVar { name, value: TypedData::String(text), .. } => {

@@ -1,6 +1,8 @@
 //! One core: its runtime, its SPOP connections, its connections to every endpoint. Workers share nothing that a NOTIFY touches.
 
 mod serving;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::sync::Arc;
@@ -13,21 +15,44 @@ use tokio_rustls::rustls::ServerConfig;
 
 use crate::agent::accept::Place;
 use crate::agent::{BuildError, DetachedSocket, Readiness};
-use crate::config::Config;
+use crate::bridge::Routes;
+use crate::config::{Config, ListenerConfig};
 use crate::grpc::Backend;
 use crate::shutdown::Drain;
+use crate::telemetry::metrics::ListenerMetrics;
 
 /// A listener for as long as the process has it, whatever becomes of its name, its settings and its place in the configuration.
 pub(crate) type ListenerId = u64;
 
-/// What workers serve by: a configuration and what belongs to it by position.
+/// What workers serve by: a configuration and what belongs to it by position. Whatever takes long if the configuration is long is done
+/// when this is made, and workers share it.
 #[derive(Debug)]
 pub(crate) struct Generation {
     /// 1 for that of the start.
     pub(crate) number: u64,
     pub(crate) config: Arc<Config>,
-    pub(crate) listeners: Vec<ListenerId>,
     pub(crate) backends: Vec<Arc<Backend>>,
+    listeners: Vec<(ListenerId, Arc<ListenerMetrics>)>,
+    routes: Arc<Routes>,
+}
+
+impl Generation {
+    /// `listeners` and `backends` are those of `config`, in its order.
+    pub(crate) fn new(number: u64, config: Arc<Config>, listeners: Vec<ListenerId>, backends: Vec<Arc<Backend>>) -> Self {
+        let metrics = config.listeners.iter().map(|listener| Arc::new(ListenerMetrics::of(&listener.name)));
+        let listeners = listeners.into_iter().zip(metrics).collect();
+        Self { number, routes: Arc::new(Routes::new(&config)), config, backends, listeners }
+    }
+
+    /// The listeners, in the order of the configuration.
+    pub(crate) fn listeners(&self) -> impl Iterator<Item = (ListenerId, &ListenerConfig, &Arc<ListenerMetrics>)> {
+        self.listeners.iter().zip(&self.config.listeners).map(|((id, metrics), config)| (*id, config, metrics))
+    }
+
+    /// Whether a worker, or anything else, still has a part of it that takes long to let go of.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.config) > 1 || Arc::strong_count(&self.routes) > 1
+    }
 }
 
 /// An accepted connection on its way to a worker.
@@ -87,11 +112,21 @@ impl Worker {
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             runtime.block_on(async {
-                while let Some(command) = receiver.recv().await {
+                loop {
+                    let command = tokio::select! {
+                        biased;
+                        command = receiver.recv() => command,
+                        // Between two steps everything else has its turn.
+                        () = tokio::task::yield_now(), if serving.is_preparing() => {
+                            serving.prepare_some();
+                            continue;
+                        }
+                    };
                     match command {
-                        Command::Serve(handover, load) => serving.serve(handover, load),
-                        Command::Prepare(generation, done) => serving.prepare(&generation, done),
-                        Command::Swap => serving.swap(),
+                        Some(Command::Serve(handover, load)) => serving.serve(handover, load),
+                        Some(Command::Prepare(generation, done)) => serving.prepare(generation, done),
+                        Some(Command::Swap) => serving.swap(),
+                        None => break,
                     }
                 }
                 serving.shut_down().await;

@@ -1,8 +1,8 @@
 //! What a worker serves by, and how that is replaced: prepared beside it, swapped in one step, and what nobody uses any more let go.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use crate::bridge::{Bridge, Decide, status_actions};
 use crate::config::{Cause, ListenerConfig};
 use crate::deadline::Deadline;
 use crate::grpc::{Backend, CallError, Engine, Pool, Request, Trail};
+use crate::telemetry::metrics::ListenerMetrics;
 
 /// How long a reload waits for the first connections to new backends. With the default connect timeout of 1 s they are there, or known
 /// not to be, by then; decisions that come before wait for them by themselves.
@@ -33,10 +34,26 @@ pub(super) struct Serving {
     readiness: Readiness,
     agents: Agents,
     pools: Vec<Lender>,
+    preparing: Option<Preparing>,
     prepared: Option<Prepared>,
     /// Pools whose last decisions are under way.
     leaving: JoinSet<()>,
 }
+
+/// Another generation, of which some backends are not looked at yet.
+#[derive(Debug)]
+struct Preparing {
+    generation: Arc<Generation>,
+    done: oneshot::Sender<Result<(), BuildError>>,
+    /// Those that there are, by their backends.
+    known: HashMap<usize, Lender>,
+    pools: Vec<Lender>,
+    /// Those of the pools that are new.
+    unsettled: Vec<Arc<Pool>>,
+}
+
+/// Backends that are prepared before others on this thread have their turn: to begin to connect to one takes some ten microseconds.
+const AT_ONCE: usize = 32;
 
 /// Another generation, ready to serve by.
 #[derive(Debug)]
@@ -52,7 +69,7 @@ impl Serving {
         let pools: Vec<_> = generation.backends.iter().map(|backend| Lender::start(backend, speaks)).collect();
         let agents = agents(generation, &bridge(generation, &pools), &Agents::new(), readiness)?;
         let readiness = readiness.clone();
-        Ok(Self { speaks, readiness, agents, pools, prepared: None, leaving: JoinSet::new() })
+        Ok(Self { speaks, readiness, agents, pools, preparing: None, prepared: None, leaving: JoinSet::new() })
     }
 
     pub(super) fn serve(&mut self, handover: Handover, load: Load) {
@@ -67,22 +84,43 @@ impl Serving {
         });
     }
 
-    /// Makes everything of `generation` that is not there yet, and says so when it has settled.
-    pub(super) fn prepare(&mut self, generation: &Generation, done: oneshot::Sender<Result<(), BuildError>>) {
+    /// Begins to make everything of `generation` that is not there yet, and says so to `done` when it has settled.
+    pub(super) fn prepare(&mut self, generation: Arc<Generation>, done: oneshot::Sender<Result<(), BuildError>>) {
         // What an abandoned reload has left behind.
         self.prepared = None;
-        let mut unsettled = Vec::new();
+        let known = self.pools.iter().map(|pool| (place(&pool.backend), pool.clone())).collect();
+        self.preparing = Some(Preparing { generation, done, known, pools: Vec::new(), unsettled: Vec::new() });
+    }
+
+    /// Whether there is something to prepare.
+    pub(super) fn is_preparing(&self) -> bool {
+        self.preparing.is_some()
+    }
+
+    /// Prepares some of what is left: many backends take longer than a decision may wait.
+    pub(super) fn prepare_some(&mut self) {
+        let Some(mut preparing) = self.preparing.take() else { return };
+        let Preparing { generation, known, pools, unsettled, .. } = &mut preparing;
         let pool = |backend| {
-            let known = self.pools.iter().find(|pool| Arc::ptr_eq(&pool.backend, backend));
-            known.cloned().unwrap_or_else(|| {
+            known.remove(&place(backend)).unwrap_or_else(|| {
                 let pool = Lender::start(backend, self.speaks);
                 unsettled.push(Arc::clone(&pool.loan.pool));
                 pool
             })
         };
-        let pools: Vec<_> = generation.backends.iter().map(pool).collect();
-        let bridge = bridge(generation, &pools);
-        let agents = match agents(generation, &bridge, &self.agents, &self.readiness) {
+        let (begun, all) = (pools.len(), generation.backends.len());
+        pools.extend(generation.backends.iter().skip(begun).take(AT_ONCE).map(pool));
+        if pools.len() < all {
+            self.preparing = Some(preparing);
+        } else {
+            self.finish(preparing);
+        }
+    }
+
+    fn finish(&mut self, preparing: Preparing) {
+        let Preparing { generation, done, pools, unsettled, .. } = preparing;
+        let bridge = bridge(&generation, &pools);
+        let agents = match agents(&generation, &bridge, &self.agents, &self.readiness) {
             Ok(agents) => agents,
             Err(error) => {
                 let _ = done.send(Err(error));
@@ -102,8 +140,9 @@ impl Serving {
         let Some(Prepared { bridge, agents, pools }) = self.prepared.take() else { return };
         agents.values().for_each(|(_, agent)| agent.processor().replace(bridge.clone()));
         self.agents = agents;
+        let kept: HashSet<_> = pools.iter().map(|pool| place(&pool.backend)).collect();
         for pool in std::mem::replace(&mut self.pools, pools) {
-            if !self.pools.iter().any(|kept| Arc::ptr_eq(&kept.backend, &pool.backend)) {
+            if !kept.contains(&place(&pool.backend)) {
                 self.leaving.spawn(pool.shut_down());
             }
         }
@@ -114,6 +153,11 @@ impl Serving {
     pub(super) async fn shut_down(self) {
         join_all(self.pools.iter().map(|pool| pool.loan.pool.shut_down())).await;
     }
+}
+
+/// What tells a backend from all others that there are.
+fn place(backend: &Arc<Backend>) -> usize {
+    Arc::as_ptr(backend).addr()
 }
 
 /// A worker's pool of one backend, lent to bridges.
@@ -154,11 +198,19 @@ impl Lender {
 #[derive(Clone, Debug)]
 struct Backends(Arc<[Loan]>);
 
-impl Decide for Backends {
-    type Engine = Box<[Arc<Engine>]>;
+/// An engine, as each backend knows it: made with the first decision that goes there.
+#[derive(Debug)]
+struct Engines {
+    id: Bytes,
+    /// By the backend's position.
+    known: Box<[OnceLock<Arc<Engine>>]>,
+}
 
-    fn engine(&self, id: &Bytes) -> Self::Engine {
-        self.0.iter().map(|loan| loan.pool.engine(id)).collect()
+impl Decide for Backends {
+    type Engine = Engines;
+
+    fn engine(&self, id: &Bytes) -> Engines {
+        Engines { id: id.clone(), known: self.0.iter().map(|_| OnceLock::new()).collect() }
     }
 
     #[allow(clippy::indexing_slicing, reason = "routes name backends by positions that the check made from the same list")]
@@ -170,13 +222,15 @@ impl Decide for Backends {
         deadline: Deadline,
         trail: &Trail,
     ) -> Result<Bytes, CallError> {
-        self.0[backend].pool.decide(&engine[backend], request, deadline, trail).await
+        let pool = &self.0[backend].pool;
+        let engine = engine.known[backend].get_or_init(|| pool.engine(&engine.id));
+        pool.decide(engine, request, deadline, trail).await
     }
 }
 
 fn bridge(generation: &Generation, pools: &[Lender]) -> Bridge<Backends> {
     let loans = pools.iter().map(|pool| pool.loan.clone()).collect();
-    Bridge::new(Arc::clone(&generation.config), Backends(loans))
+    Bridge::new(Arc::clone(&generation.config), Arc::clone(&generation.routes), Backends(loans))
 }
 
 /// An agent for each listener. One that was there `before` keeps its processor, by which `bridge` then reaches its connections.
@@ -186,21 +240,21 @@ fn agents(
     before: &Agents,
     readiness: &Readiness,
 ) -> Result<Agents, BuildError> {
-    let Generation { config, listeners, .. } = generation;
-    let agent = |(id, listener): (&ListenerId, &ListenerConfig)| {
-        let known = before.get(id).filter(|(name, _)| *name == listener.name);
+    let config = &generation.config;
+    let agent = |(id, listener, metrics): (ListenerId, &ListenerConfig, &Arc<ListenerMetrics>)| {
+        let known = before.get(&id).filter(|(name, _)| *name == listener.name);
         let processor = known.map_or_else(|| Processor::new(bridge.clone()), |(_, agent)| agent.processor());
         let build = |fallback| {
-            let builder = Agent::builder_with(processor.clone()).readiness(readiness.clone()).fallback(fallback);
+            let builder = Agent::builder_with(processor.clone()).metrics(metrics).readiness(readiness.clone()).fallback(fallback);
             settings(listener, builder).build()
         };
         let status = status_actions(config, Cause::Internal.as_str());
         let mut fallback = config.on_failure.actions(Cause::Internal).clone();
         fallback.append(&status);
         // What the operator wants set may be too long for the smallest frame; the status is not.
-        Ok((*id, (Arc::clone(&listener.name), build(fallback).or_else(|_| build(status))?)))
+        Ok((id, (Arc::clone(&listener.name), build(fallback).or_else(|_| build(status))?)))
     };
-    listeners.iter().zip(&config.listeners).map(agent).collect()
+    generation.listeners().map(agent).collect()
 }
 
 fn settings<P: Process>(listener: &ListenerConfig, builder: AgentBuilder<P>) -> AgentBuilder<P> {

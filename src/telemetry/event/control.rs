@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use tracing::{error, info, warn};
 
-use crate::telemetry::Count;
+use crate::telemetry::{Count, few};
 
 /// A new configuration is in effect.
 pub(crate) struct ConfigReloaded<'a> {
@@ -32,13 +32,19 @@ pub(crate) struct ConfigRefused<'a> {
 impl ConfigRefused<'_> {
     pub(crate) fn record(&self) {
         Count::ConfigRefusals.increment();
-        for problem in self.problems {
+        for problem in self.problems.iter().take(PROBLEMS) {
             error!(%problem, "configuration");
+        }
+        if let Some(more @ 1..) = self.problems.len().checked_sub(PROBLEMS) {
+            error!(more, "configuration: more problems than are logged, `spop-bridge check` has them all");
         }
         let (generation, problems) = (self.generation, self.problems.len());
         error!(generation, problems, "configuration not reloaded, the old one goes on");
     }
 }
+
+/// Lines about one configuration. More would push others out of the queue that the log has.
+const PROBLEMS: usize = 100;
 
 /// Which required backends cannot decide has changed, and with it perhaps what health checks are told.
 pub(crate) struct ReadinessChanged<'a> {
@@ -50,7 +56,7 @@ pub(crate) struct ReadinessChanged<'a> {
 
 impl ReadinessChanged<'_> {
     pub(crate) fn record(&self) {
-        let backends = self.missing.join(", ");
+        let backends = few(self.missing);
         if self.missing.is_empty() {
             info!("ready: every required backend has a server that takes decisions");
         } else if self.at_start {

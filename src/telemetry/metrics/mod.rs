@@ -35,6 +35,8 @@ pub(crate) use families::{Family, Kind};
 pub(crate) use instrument::Distribution;
 pub(crate) use instrument::{Counter, Histogram, UpDown};
 pub(crate) use listener::{FrameKind, Hello, ListenerMetrics, Refusal, Side, Slot};
+#[cfg(all(test, feature = "bridge"))]
+pub(crate) use registry::series_made;
 #[cfg(feature = "bridge")]
 pub(crate) use registry::{Observe, observe};
 pub(crate) use registry::{counter, histogram, up_down};

@@ -72,9 +72,12 @@ impl AllSeries {
     /// Every series. What no configuration has any more is read once more, and then forgotten.
     #[cfg(feature = "bridge")]
     pub(super) fn take_stock(&self) -> Vec<(Labels, Instrument)> {
-        let mut series = self.lock();
-        let all = series.instruments.iter().map(|(labels, instrument)| (Arc::clone(labels), instrument.clone())).collect();
-        series.instruments.retain(|_, instrument| !instrument.is_unused());
+        let mut all = Vec::new();
+        self.lock().instruments.retain(|labels, instrument| {
+            let is_used = !instrument.is_unused();
+            all.push((Arc::clone(labels), instrument.clone()));
+            is_used
+        });
         all
     }
 
@@ -88,7 +91,20 @@ static OBSERVERS: Mutex<Vec<Weak<dyn Observe>>> = Mutex::new(Vec::new());
 
 fn instrument(family: &'static Family, labels: &[&str], make: fn() -> Instrument) -> Instrument {
     debug_assert_eq!(family.labels.len(), labels.len(), "labels of {}", family.name);
+    #[cfg(test)]
+    ASKED.set(ASKED.get() + 1);
     family.series.instrument(labels, make)
+}
+
+#[cfg(test)]
+thread_local! {
+    static ASKED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// How often this thread has asked for an instrument.
+#[cfg(all(test, feature = "bridge"))]
+pub(crate) fn series_made() -> usize {
+    ASKED.get()
 }
 
 /// The counter with these labels.
@@ -126,4 +142,46 @@ pub(crate) fn observe(observer: Weak<dyn Observe>) {
 #[cfg(feature = "bridge")]
 pub(super) fn observers() -> Vec<Arc<dyn Observe>> {
     OBSERVERS.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(series: &AllSeries) -> usize {
+        series.lock().instruments.len()
+    }
+
+    fn make() -> Instrument {
+        Instrument::Counter(Counter::new())
+    }
+
+    #[test]
+    fn the_same_labels_are_the_same_series() {
+        let series = AllSeries::new();
+        let [a, b] = [0, 1].map(|_| series.instrument(&["a", "b"], make));
+        let (Instrument::Counter(a), Instrument::Counter(b)) = (a, b) else { panic!("counters were made") };
+        a.increment();
+        assert_eq!((b.value(), all(&series)), (1, 1));
+    }
+
+    /// However often a configuration is replaced by one with other names, and also if metrics are never read.
+    #[test]
+    fn unused_series_do_not_pile_up() {
+        let series = AllSeries::new();
+        for generation in 0..1_000 {
+            let _in_use: Vec<_> = (0..10).map(|n| series.instrument(&[&format!("{generation}-{n}")], make)).collect();
+        }
+        assert!(all(&series) <= FEW, "{}", all(&series));
+    }
+
+    #[cfg(feature = "bridge")]
+    #[test]
+    fn an_unused_series_is_read_once_more() {
+        let series = AllSeries::new();
+        let kept = series.instrument(&["kept"], make);
+        drop(series.instrument(&["gone"], make));
+        assert_eq!([0, 1].map(|_| series.take_stock().len()), [2, 1]);
+        drop(kept);
+    }
 }

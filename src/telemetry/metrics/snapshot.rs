@@ -76,7 +76,8 @@ impl Snapshot {
         }
         observers().iter().for_each(|observer| observer.observe(&mut batch));
         process::observe(&mut batch);
-        let points = |points: BTreeMap<Labels, Value>| points.into_iter().map(|(labels, value)| Point { labels, value }).collect();
+        let points =
+            |points: BTreeMap<Labels, Value>| points.into_iter().map(|(labels, value)| Point { labels, value }).collect();
         let families = batch.0.into_values().map(|(family, all)| (family, points(all))).collect();
         Self { start: started(), taken: SystemTime::now(), families }
     }

@@ -12,14 +12,14 @@ use tokio_rustls::rustls::ServerConfig;
 use crate::agent::accept::{Places, accept};
 use crate::agent::{SocketListener, UnixSocket};
 use crate::config::{Bind, ListenerConfig};
-use crate::shutdown::{Phase, Shutdown};
+use crate::shutdown::{Drain, Phase, Shutdown};
 use crate::telemetry::event;
 use crate::telemetry::metrics::ListenerMetrics;
 use crate::tls;
 use crate::worker::{Handover, ListenerId, Worker};
 
 /// What connections get for their last bytes after the grace period.
-const CLOSING_TIME: Duration = Duration::from_secs(2);
+pub(super) const CLOSING_TIME: Duration = Duration::from_secs(2);
 
 /// Why a listener cannot be had.
 #[derive(Debug, Error)]
@@ -138,9 +138,9 @@ impl Live {
         self.advance(Phase::NotReady);
     }
 
-    /// Stops accepting at once. The rest takes until every connection has ended: when it is quiet, or after `grace_period` with what is in
-    /// flight given the fallback.
-    pub(super) fn leave(self, grace_period: Duration) -> impl Future<Output = ()> + use<> {
+    /// Stops accepting at once. The rest takes until every connection has ended: when it is quiet, or after `grace_period`, or when the
+    /// `last` moment of the process has come, with what is in flight given the fallback.
+    pub(super) fn leave(self, grace_period: Duration, mut last: Drain) -> impl Future<Output = ()> + use<> {
         self.accepting.advance(Phase::Draining);
         self.advance(Phase::Draining);
         async move {
@@ -151,9 +151,10 @@ impl Live {
                 places.all_free().await;
             };
             let mut gone = std::pin::pin!(gone);
+            let over = tokio::time::timeout(grace_period, last.reached(Phase::Closing));
             tokio::select! {
                 () = &mut gone => {}
-                () = tokio::time::sleep(grace_period) => {
+                _ = over => {
                     tracing::warn!(listener = &*config.name, "grace period over, what is in flight gets the fallback");
                     connections.lock().unwrap_or_else(PoisonError::into_inner).advance(Phase::Closing);
                     let _ = tokio::time::timeout(CLOSING_TIME, &mut gone).await;

@@ -9,11 +9,11 @@ mod systemd;
 
 use std::io;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use admin::Port;
 use futures_util::future::join_all;
-use listener::{BindError, Live};
+use listener::{BindError, CLOSING_TIME, Live};
 use readiness::Requirements;
 use thiserror::Error;
 use tokio::task::JoinSet;
@@ -23,6 +23,7 @@ use crate::agent::{Readiness, SocketListener};
 use crate::config::{Config, ListenerConfig, format_duration};
 use crate::control::Control;
 use crate::grpc::Backend;
+use crate::shutdown::Shutdown;
 use crate::telemetry::{Totals, metrics};
 use crate::tls::Material;
 use crate::worker::{Generation, ListenerId, Worker};
@@ -54,6 +55,8 @@ pub(crate) struct App {
     admin: Port,
     /// Listeners that a reload has removed, with their last connections.
     leaving: JoinSet<()>,
+    /// Says to all listeners that the grace period of the process is over.
+    last: Shutdown,
 }
 
 impl App {
@@ -80,7 +83,8 @@ impl App {
         let next_listener = listeners.len() as ListenerId;
         metrics::observe(Arc::downgrade(&state) as _);
         let admin = Port::start(&config.admin, admin, &state);
-        Ok(Self { generation, workers, listeners, next_listener, requirements, state, admin, leaving: JoinSet::new() })
+        let (leaving, last) = (JoinSet::new(), Shutdown::new());
+        Ok(Self { generation, workers, listeners, next_listener, requirements, state, admin, leaving, last })
     }
 
     /// The listeners' addresses as bound, in the order of the configuration.
@@ -111,11 +115,15 @@ impl App {
         self.state.set_draining();
         self.listeners.iter().for_each(Live::not_ready);
         tokio::time::sleep(drain.delay).await;
-        join_all(self.listeners.into_iter().map(|listener| listener.leave(drain.grace_period))).await;
-        self.leaving.join_all().await;
+        let leaving: Vec<_> =
+            self.listeners.into_iter().map(|listener| listener.leave(drain.grace_period, self.last.watch())).collect();
+        // Those that a reload has removed may have been given more time than there is now.
+        tokio::spawn(async move { self.last.drain(Duration::ZERO, drain.grace_period).await });
+        tokio::join!(join_all(leaving), self.leaving.join_all());
         // The acceptors are gone and with them the other owners.
         if let Ok(workers) = Arc::try_unwrap(self.workers) {
-            let _ = tokio::task::spawn_blocking(|| workers.into_iter().for_each(Worker::join)).await;
+            let ended = tokio::task::spawn_blocking(|| workers.into_iter().for_each(Worker::join));
+            let _ = tokio::time::timeout(CLOSING_TIME, ended).await;
         }
         drop(self.admin);
         tracing::info!(totals = %Totals::now(), "stopped");
@@ -130,6 +138,8 @@ impl App {
     async fn follow(&mut self, control: Option<Control>) {
         let Some(mut control) = control else { return std::future::pending().await };
         loop {
+            let drain = self.generation.config.drain;
+            control.limit.set(drain.delay + drain.grace_period);
             control.changed().await;
             self.reload(&mut control).await;
         }

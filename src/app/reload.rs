@@ -118,7 +118,7 @@ impl App {
         // First, so that no worker gets a connection of a listener that it no longer knows.
         for gone in before.into_iter().flatten() {
             tracing::info!(listener = &*gone.config.name, address = gone.address, "no longer listening");
-            self.leaving.spawn(gone.leave(grace_period));
+            self.leaving.spawn(gone.leave(grace_period, self.last.watch()));
         }
         self.workers.iter().for_each(|worker| worker.swap());
         // Those that are kept, too: the same names of files, with other contents.

@@ -25,5 +25,5 @@ pub(super) fn run(args: &Args) {
     clap_complete::generate(args.shell, &mut Cli::command(), "spop-bridge", &mut script);
     // clap_complete 4.6 writes a hyphen in the program's name in two ways for bash, so that nothing below a command is completed.
     let script = String::from_utf8_lossy(&script).replace("spop__subcmd__bridge", "spop__bridge");
-    super::write(script.as_bytes());
+    super::output::write(script.as_bytes());
 }

@@ -33,7 +33,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     match &args.dir {
         None => {
             let page = page(&root).map_err(|error| Failure::new(Exit::Failed, error))?;
-            super::write(&page);
+            super::output::write(&page);
             Ok(())
         }
         Some(dir) => std::fs::create_dir_all(dir)

@@ -1,11 +1,10 @@
 //! The command line: one file a command, and the exit codes.
 
-/// Prints a line of a command's output. A reader that has gone, as behind `| head`, is no reason to panic.
+/// Prints a line of a command's output.
 macro_rules! say {
-    ($($arg:tt)*) => {{
-        use std::io::Write as _;
-        let _ = writeln!(std::io::stdout(), $($arg)*);
-    }};
+    ($($arg:tt)*) => {
+        crate::cli::output::print(format_args!("{}\n", format_args!($($arg)*)))
+    };
 }
 
 mod bench;
@@ -18,13 +17,14 @@ mod haproxy;
 mod man;
 mod notify;
 mod open_files;
+mod output;
 mod run;
 mod schema;
 mod status;
 mod value;
 
-use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use exit::{Exit, Failure, exit_codes};
@@ -103,27 +103,20 @@ pub fn main() -> ExitCode {
         }
         Command::Man(args) => man::run(args),
     };
-    crate::telemetry::flush();
-    match result {
+    crate::telemetry::flush(FLUSH);
+    match result.and_then(|()| output::finish()) {
         Ok(()) => Exit::Success.into(),
         Err(Failure { exit, message }) => {
             if !message.is_empty() {
-                eprint(&message);
+                output::complain(&message);
             }
             exit.into()
         }
     }
 }
 
-/// Prints what is more than a line, for [`say!`]'s reason.
-fn write(bytes: &[u8]) {
-    let _ = std::io::stdout().write_all(bytes);
-}
-
-#[allow(clippy::print_stderr, reason = "why the command failed; a log may not exist yet")]
-fn eprint(message: &str) {
-    eprintln!("spop-bridge: {message}");
-}
+/// For what is left of the logs when the process ends: their readers may have stalled.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// The runtime of the control thread, which is the main thread.
 fn control_runtime() -> Result<tokio::runtime::Runtime, Failure> {

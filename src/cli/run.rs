@@ -4,13 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::{Exit, Failure};
 use crate::app::App;
 use crate::config::{Config, ConfigError, LogFormat, LogLevel, Overrides, parse_duration};
-use crate::control::{Control, Hangup, Loaded, Source};
-use crate::otlp::Settings;
+use crate::control::{Control, Hangup, Limit, Loaded, Source, Stop};
+use crate::otlp::{Exporter, Settings};
 use crate::tls::Material;
 
 /// Run the bridge, with a configuration file or with --listen and --backend alone.
@@ -74,34 +73,61 @@ OpenTelemetry:
   The others are in docs/opentelemetry.md.";
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let source = source(args);
+    let result = serve(source(args));
+    // By the log's thread: the reader of standard error may have stalled.
+    result.map_err(|Failure { exit, message }| {
+        crate::telemetry::complain(&message);
+        Failure::silent(exit)
+    })
+}
+
+fn serve(source: Source) -> Result<(), Failure> {
     let runtime = super::control_runtime()?;
     let result = runtime.block_on(async {
-        // Before anything else: from here on a signal that comes early drains or reloads, and does not kill.
-        let stop = Stop::new()?;
+        // Before anything else: from here on a signal that comes early ends it in order or reloads, and does not kill.
+        let mut stop = stop()?;
+        let limit = stop.limit();
+        limit.set(Duration::ZERO);
         let hangup = Hangup::new().map_err(|error| Failure::new(Exit::Start, format!("cannot listen for signals: {error}")))?;
-        let mut loaded = load(&source)?;
-        crate::telemetry::init(&loaded.config.log);
-        let exporter = crate::otlp::start(Settings::of_process());
-        for warning in std::mem::take(&mut loaded.warnings) {
-            tracing::warn!(%warning, "configuration");
-        }
-        super::open_files::raise_limit(&loaded.config);
-        let name = source.name();
-        let control = Control::new(source, hangup, &loaded);
-        let result = match App::start(loaded.config, loaded.material, &name).await {
-            Ok(app) => {
-                app.run(stop.received(), Some(control)).await;
-                Ok(())
-            }
-            Err(error) => Err(Failure::new(Exit::Start, error)),
+        let started = tokio::select! {
+            biased;
+            // Left in the middle of it, nothing has begun that would have to be ended.
+            () = stop.received() => return Ok(()),
+            started = start(source, hangup, limit) => started?,
         };
+        let (app, control, exporter) = started;
+        app.run(stop.received(), Some(control)).await;
         exporter.shut_down().await;
-        result
+        Ok(())
     });
-    // Not waiting for a name that somebody is still looking up.
+    // Not waiting for what a file system or a name server has not answered.
     runtime.shutdown_background();
     result
+}
+
+async fn start(source: Source, hangup: Hangup, limit: Limit) -> Result<(App, Control, Exporter), Failure> {
+    let mut loaded = load(&source)?;
+    crate::telemetry::init(&loaded.config.log);
+    crate::telemetry::log_panics();
+    let exporter = crate::otlp::start(Settings::of_process());
+    for warning in std::mem::take(&mut loaded.warnings) {
+        tracing::warn!(%warning, "configuration");
+    }
+    super::open_files::raise_limit(&loaded.config);
+    let name = source.name();
+    let control = Control::new(source, hangup, &loaded, limit);
+    match App::start(loaded.config, loaded.material, &name).await {
+        Ok(app) => Ok((app, control, exporter)),
+        Err(error) => {
+            exporter.shut_down().await;
+            Err(Failure::new(Exit::Start, error))
+        }
+    }
+}
+
+/// The signals that end the process, from now on.
+pub(super) fn stop() -> Result<Stop, Failure> {
+    Stop::listen().map_err(|error| Failure::new(Exit::Start, format!("cannot listen for signals: {error}")))
 }
 
 fn source(args: &Args) -> Source {
@@ -129,36 +155,4 @@ pub(super) fn load(source: &Source) -> Result<Loaded, Failure> {
 pub(super) fn load_material(config: &Config, file: &str) -> Result<Material, Failure> {
     Material::load(config)
         .map_err(|problems| Failure::new(Exit::Config, ConfigError::Invalid { file: file.to_owned(), problems }))
-}
-
-/// The signals that end the process.
-pub(super) struct Stop {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Stop {
-    pub(super) fn new() -> Result<Self, Failure> {
-        let listen =
-            |kind| signal(kind).map_err(|error| Failure::new(Exit::Start, format!("cannot listen for signals: {error}")));
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
-    }
-
-    /// Waits for the first signal. The second ends the process at once.
-    pub(super) async fn received(mut self) {
-        self.next().await;
-        tokio::spawn(async move {
-            self.next().await;
-            tracing::warn!("second signal, stopping without draining");
-            crate::telemetry::flush();
-            std::process::exit(Exit::Failed as i32);
-        });
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

@@ -1,12 +1,14 @@
 //! What the control thread waits for while the bridge runs: a configuration to read again. It serves no NOTIFY.
 
 mod source;
+mod stop;
 mod watch;
 
 use std::io;
 use std::path::PathBuf;
 
 pub(crate) use source::{LoadError, Loaded, Source};
+pub(crate) use stop::{Limit, Stop};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use watch::Watch;
 
@@ -16,6 +18,8 @@ pub(crate) struct Control {
     source: Source,
     hangup: Signal,
     watch: Watch,
+    /// How long a stop may take.
+    pub(crate) limit: Limit,
 }
 
 /// SIGHUP, caught from now on: a signal that comes before the bridge is up must not end the process.
@@ -34,8 +38,8 @@ impl Hangup {
 
 impl Control {
     /// `loaded` is what the bridge was started with.
-    pub(crate) fn new(source: Source, hangup: Hangup, loaded: &Loaded) -> Self {
-        Self { source, hangup: hangup.0, watch: Watch::new(loaded.files.clone()) }
+    pub(crate) fn new(source: Source, hangup: Hangup, loaded: &Loaded, limit: Limit) -> Self {
+        Self { source, hangup: hangup.0, watch: Watch::new(loaded.files.clone()), limit }
     }
 
     /// Waits for a reason to read the configuration again. What comes while it is read and put into effect is another reason.

@@ -1,25 +1,22 @@
-//! The lines of the decision log, on standard output. A thread of its own writes them; when whoever reads them is too slow, lines are left
-//! out, and no worker waits.
+//! The lines of the decision log, on standard output. A [thread of its own](super::writer) writes them; when their reader is too slow,
+//! lines are left out, and no worker waits.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::metrics::{Counter, counter, families};
+use super::writer::Writer;
 
 /// Lines that may wait to be written: half a mebibyte as a rule, 16 with lines as long as they get.
 const LINES: usize = 1_024;
 
 struct Output {
-    writer: NonBlocking,
-    lost: ErrorCounter,
+    writer: Writer,
     over_rate: Counter,
 }
 
 static OUTPUT: OnceLock<Output> = OnceLock::new();
-static REST: Mutex<Option<WorkerGuard>> = Mutex::new(None);
 
 /// The second since 1970 in the upper half, and the lines of that second in the lower.
 static RATE: AtomicU64 = AtomicU64::new(0);
@@ -40,26 +37,22 @@ pub(crate) fn admit(max_per_second: u32) -> bool {
 
 /// Queues a line, which ends with a newline.
 pub(crate) fn write(line: &[u8]) {
-    // Only a queue: it cannot fail, and what it has no room for it counts.
-    let _ = std::io::Write::write(&mut output().writer.clone(), line);
+    output().writer.push(line);
 }
 
-/// Lines that the queue had no room for.
-pub(super) fn lost() -> usize {
-    OUTPUT.get().map_or(0, |output| output.lost.dropped_lines())
+/// Lines that the queue had no room for, and those that could not be written.
+pub(super) fn lost() -> (u64, u64) {
+    OUTPUT.get().map_or((0, 0), |Output { writer, .. }| (writer.left_out(), writer.failed()))
 }
 
-/// Writes what is left, before the process ends; for a second at most.
-pub(super) fn flush() {
-    drop(REST.lock().unwrap_or_else(PoisonError::into_inner).take());
+/// Writes what is left, until `end` at the latest.
+pub(super) fn flush(end: Instant) {
+    OUTPUT.get().into_iter().for_each(|output| output.writer.flush(end));
 }
 
 fn output() -> &'static Output {
-    OUTPUT.get_or_init(|| {
-        let builder = NonBlockingBuilder::default().buffered_lines_limit(LINES).lossy(true).thread_name("decision-log");
-        let (writer, rest) = builder.finish(std::io::stdout());
-        *REST.lock().unwrap_or_else(PoisonError::into_inner) = Some(rest);
-        let lost = writer.error_counter();
-        Output { writer, lost, over_rate: counter(&families::TELEMETRY_DROPPED, &["decision_log", "rate"]) }
+    OUTPUT.get_or_init(|| Output {
+        writer: Writer::start("decision-log", LINES, std::io::stdout()),
+        over_rate: counter(&families::TELEMETRY_DROPPED, &["decision_log", "rate"]),
     })
 }

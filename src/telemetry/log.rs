@@ -1,27 +1,26 @@
 //! The log: text on a terminal, JSON elsewhere, on standard error.
 //!
-//! A thread of its own writes it. When whoever reads it is too slow, lines are left out, and no worker waits. What it writes becomes
-//! [records](super::records) as well, if somebody exports them.
+//! A [thread of its own](super::writer) writes it. When its reader is too slow, lines are left out, and no worker waits. What it writes
+//! becomes [records](super::records) as well, if a receiver is set for them.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::panic::PanicHookInfo;
+use std::sync::OnceLock;
+use std::time::Instant;
 
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::records::Records;
+use super::writer::Writer;
 use crate::config::{LogConfig, LogFormat, LogLevel};
 
 /// Replaces the filter of the log that [`init`] has started.
 static REPLACE: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
 
-/// What is written when it is dropped.
-static REST: Mutex<Option<WorkerGuard>> = Mutex::new(None);
-
-/// Counts the lines that were left out.
-static LOST: OnceLock<ErrorCounter> = OnceLock::new();
+static WRITER: OnceLock<Writer> = OnceLock::new();
 
 /// Lines that may wait to be written: a second's worth of the busiest log that throttling lets through, about a mebibyte.
 const LINES: usize = 4_096;
@@ -34,11 +33,9 @@ pub(crate) fn init(config: &LogConfig) {
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    let (writer, rest) =
-        NonBlockingBuilder::default().buffered_lines_limit(LINES).lossy(true).thread_name("log").finish(std::io::stderr());
-    *REST.lock().unwrap_or_else(PoisonError::into_inner) = Some(rest);
-    let _ = LOST.set(writer.error_counter());
     let builder = tracing_subscriber::fmt().with_env_filter(filter(config.level)).with_writer(writer).with_target(false);
+    // It would print them itself, and wait for whoever reads that.
+    let builder = builder.log_internal_errors(false);
     // A log that is already set (tests in one process) stays. The two kinds of a handle are different types.
     if json {
         let builder = builder.json().flatten_event(true).with_filter_reloading();
@@ -55,15 +52,41 @@ pub(crate) fn init(config: &LogConfig) {
     }
 }
 
-/// Lines that were left out, since whoever reads them was too slow.
-pub(super) fn lost() -> usize {
-    LOST.get().map_or(0, ErrorCounter::dropped_lines)
+/// Says on standard error why the process ends, before there is a log or in its place.
+pub(crate) fn complain(message: &str) {
+    writer().push(format!("spop-bridge: {message}\n").as_bytes());
 }
 
-/// Writes what is left, before the process ends; for a second at most.
-pub(crate) fn flush() {
-    drop(REST.lock().unwrap_or_else(PoisonError::into_inner).take());
-    super::decision_log::flush();
+/// What panics say becomes a line of the log: the standard library would print it, and wait for whoever reads standard error, on whatever
+/// thread it is.
+pub(crate) fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let backtrace = Backtrace::capture();
+        let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+        let thread = std::thread::current().name().unwrap_or_default().to_owned();
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(panic = text(panic), place, thread, backtrace, "panic, a bug: please report it");
+    }));
+}
+
+fn text<'a>(panic: &'a PanicHookInfo<'_>) -> &'a str {
+    let payload = panic.payload();
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or_default()
+}
+
+/// Lines that the queue had no room for, and those that could not be written.
+pub(super) fn lost() -> (u64, u64) {
+    WRITER.get().map_or((0, 0), |writer| (writer.left_out(), writer.failed()))
+}
+
+/// Writes what is left, until `end` at the latest.
+pub(super) fn flush(end: Instant) {
+    WRITER.get().into_iter().for_each(|writer| writer.flush(end));
+}
+
+fn writer() -> &'static Writer {
+    WRITER.get_or_init(|| Writer::start("log", LINES, std::io::stderr()))
 }
 
 /// Another level from now on.

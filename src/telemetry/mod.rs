@@ -23,6 +23,11 @@ pub(crate) mod queue;
 pub(crate) mod records;
 mod throttle;
 pub(crate) mod trace;
+#[cfg(feature = "bridge")]
+mod writer;
+
+#[cfg(feature = "bridge")]
+use std::time::{Duration, Instant};
 
 use count::Count;
 #[cfg(feature = "bridge")]
@@ -30,6 +35,14 @@ pub(crate) use count::Totals;
 #[cfg(feature = "bridge")]
 pub(crate) use few::few;
 #[cfg(feature = "bridge")]
-pub(crate) use log::{flush, init, set_level};
+pub(crate) use log::{complain, init, log_panics, set_level};
 #[cfg(feature = "bridge")]
 pub(crate) use trace::TraceContext;
+
+/// Writes what is left of both logs, for as long as `limit` at most: their readers may have stalled.
+#[cfg(feature = "bridge")]
+pub(crate) fn flush(limit: Duration) {
+    let end = Instant::now() + limit;
+    log::flush(end);
+    decision_log::flush(end);
+}

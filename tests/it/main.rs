@@ -21,6 +21,7 @@ mod examples;
 mod failing_services;
 mod faults;
 mod grpc_health;
+mod hangs;
 mod haproxy_config;
 mod hostile_peers;
 mod layering;

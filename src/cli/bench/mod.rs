@@ -30,7 +30,6 @@ use usage::{Meter, ProcessSpent, Spent};
 
 use super::engine::Engine;
 use super::exit::{Exit, Failure};
-use super::run::Stop;
 use super::value::{FORMS, parse_arg};
 use crate::config::parse_duration;
 
@@ -173,7 +172,7 @@ async fn open(args: &Args, plan: &Plan) -> Result<Vec<Connection>, Failure> {
 
 /// The first signal ends the round; what was sent is still waited for. The second ends the process.
 fn stop_on_signal(plan: &Arc<Plan>) -> Result<(), Failure> {
-    let (stop, plan) = (Stop::new()?, Arc::clone(plan));
+    let (mut stop, plan) = (super::run::stop()?, Arc::clone(plan));
     tokio::spawn(async move {
         stop.received().await;
         plan.stop.store(true, Ordering::Relaxed);

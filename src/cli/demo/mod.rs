@@ -10,7 +10,6 @@ use clap::Parser;
 
 use super::engine::Engine;
 use super::exit::{Exit, Failure};
-use super::run::Stop;
 use super::value::{show, show_action};
 use crate::app::App;
 use crate::config::{Config, LogFormat, LogLevel, Overrides};
@@ -73,7 +72,7 @@ async fn play(args: &Args) -> Result<(), Failure> {
     let bridge = app.addresses().concat();
     say!("decision service  {service}   paths under /admin need the header `x-token: let-me-in`");
     say!("spop-bridge       {bridge}   asks the service for every request");
-    let stop = Stop::new()?;
+    let mut stop = super::run::stop()?;
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     let app = tokio::spawn(app.run(
         async move {

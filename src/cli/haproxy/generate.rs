@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, ValueEnum};
 
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::output;
 use crate::config::Config;
 use crate::haproxy::Version;
 use crate::haproxy::generate::{Options, Parts, Target, TlsFiles, generate};
@@ -106,9 +107,9 @@ fn read(file: &Path) -> Result<Config, Failure> {
     Ok(config)
 }
 
-#[allow(clippy::print_stderr, reason = "standard output is a file of HAProxy's")]
+/// On standard error: standard output is a file of HAProxy's.
 fn warn(warning: &str) {
-    eprintln!("spop-bridge: warning: {warning}");
+    output::complain(format_args!("warning: {warning}"));
 }
 
 fn print(parts: &Parts, only: Option<Part>) {

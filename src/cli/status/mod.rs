@@ -58,7 +58,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 async fn once(args: &Args) -> Result<(), Failure> {
     let seen = Seen::now(&args.admin).await?;
     let report = Report::new(&seen, None);
-    let _ = print(&report.show(args.json), false);
+    say!("{}", report.show(args.json));
     if seen.obstacles.is_empty() { Ok(()) } else { Err(Failure::silent(Exit::Failed)) }
 }
 

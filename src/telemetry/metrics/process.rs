@@ -25,8 +25,9 @@ pub(super) fn observe(batch: &mut Batch) {
     }
     batch.add(&f::CONFIG_RELOADS, &["applied"], totals.of(Count::ConfigReloads) as f64);
     batch.add(&f::CONFIG_RELOADS, &["refused"], totals.of(Count::ConfigRefusals) as f64);
-    for (signal, lost) in [("log", log::lost()), ("decision_log", decision_log::lost())] {
-        batch.add(&f::TELEMETRY_DROPPED, &[signal, "queue_full"], lost as f64);
+    for (signal, (left_out, failed)) in [("log", log::lost()), ("decision_log", decision_log::lost())] {
+        batch.add(&f::TELEMETRY_DROPPED, &[signal, "queue_full"], left_out as f64);
+        batch.add(&f::TELEMETRY_DROPPED, &[signal, "failed"], failed as f64);
     }
     batch.add(&f::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
     batch.add(&f::UPTIME, &[], started().elapsed().unwrap_or_default().as_secs_f64());

@@ -40,10 +40,9 @@ fn a_hangup_does_not_kill() {
 }
 
 #[test]
-fn a_stop_drains() {
+fn a_stop_ends_in_order() {
     let mut process = signalled_before_it_is_up(&[Signal::SIGTERM]);
     assert_eq!(process.exit_code(PATIENCE), 0, "{:?}", process.output.all());
-    assert!(process.output.all().iter().any(|line| line.contains("stopped")));
 }
 
 /// A new backend that does not answer keeps a reload waiting for 2 s; a stop does not wait for it, and what comes meanwhile is

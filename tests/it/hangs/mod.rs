@@ -1,0 +1,4 @@
+//! What blocks: readers that have stalled, files that are none, peers that hang. Nothing waits for them, and signals always act.
+
+mod logs;
+mod output;

@@ -9,6 +9,7 @@
 test_generated.py holds all of it to what this makes.
 """
 
+import itertools
 import json
 import re
 import sys
@@ -41,8 +42,14 @@ def schema():
     backend = config["properties"]["backends"]["additionalProperties"]
     backend.pop("required", None)
     backend["properties"]["endpoints"].pop("minItems", None)
+    # The chart gives its listener a certificate.
+    listener = config["properties"]["listeners"]["items"]
+    listener["properties"]["tls"].pop("required")
     whole = json.loads((kit.CHART / "values.schema.json").read_text())
     whole["properties"]["config"] = config
+    # What may be said of that one, without saying where it is.
+    whole["properties"]["listener"] = {key: value for key, value in listener.items() if key != "required"}
+    whole["properties"]["listener"]["properties"] = {key: value for key, value in listener["properties"].items() if key != "bind"}
     return json.dumps(whole, indent=2) + "\n"
 
 
@@ -113,7 +120,7 @@ def manifest(values, kinds=None, without=()):
     documents = [part.strip("\n") for part in re.split(r"^---\n(?:# Source: .*\n)?", text, flags=re.M) if part.strip()]
     documents = [part for part in documents if kind(part) not in without and (kinds is None or kind(part) in kinds)]
     head = ["# Made by tests/deploy/render.py from deploy/helm: change the chart, not this file."]
-    head += [line for line in path.read_text().splitlines() if line.startswith("#")]
+    head += itertools.takewhile(lambda line: line.startswith("#"), path.read_text().splitlines())
     return "\n".join(head) + "\n---\n" + "\n---\n".join(sorted(documents, key=rank)) + "\n"
 
 
@@ -137,7 +144,6 @@ def kustomize():
                 for name, content in found["data"].items():
                     yield folder / f"base/{form}/{name}", content.rstrip() + "\n"
     yield folder / "components/autoscaling/hpa.yaml", manifest("components", ["HorizontalPodAutoscaler"])
-    yield folder / "components/network-policy/network-policy.yaml", manifest("components", ["NetworkPolicy"])
     yield folder / "components/monitoring/pod-monitor.yaml", manifest("components", ["PodMonitor"])
     yield folder / "components/monitoring/rules.yaml", manifest("components", ["PrometheusRule"])
 

@@ -33,14 +33,23 @@
 {{- end -}}
 {{- end -}}
 {{- if .Values.config.listeners -}}
-{{- $socket := include "spop-bridge.socket" . -}}
-{{- $wanted := ternary (printf "unix:%s" $socket) (printf ":%d" (int .Values.ports.spop)) (ne $socket "") -}}
-{{- $found := false -}}
+{{- $found := .Values.tls.listener.enabled -}}
 {{- range .Values.config.listeners -}}
-{{- if or (hasSuffix $wanted (toString .bind)) (contains "${" (toString .bind)) -}}{{- $found = true -}}{{- end -}}
+{{- if include "spop-bridge.isTheListener" (list $ .bind) -}}{{- $found = true -}}{{- end -}}
 {{- end -}}
 {{- if not $found -}}
-{{- fail (printf "config.listeners has none with a bind that ends in %s, where HAProxy is told to connect: leave listeners out, or add one" $wanted) -}}
+{{- $socket := include "spop-bridge.socket" . -}}
+{{- fail (printf "config.listeners has none with a bind that ends in %s, where HAProxy is told to connect: leave listeners out, or add one" (ternary (printf "unix:%s" $socket) (printf ":%d" (int .Values.ports.spop)) (ne $socket ""))) -}}
+{{- end -}}
+{{- end -}}
+{{- range $i, $listener := include "spop-bridge.listeners" . | fromJsonArray -}}
+{{- with $listener.tls -}}
+{{- if not (and .certificate .key) -}}
+{{- fail (printf "the listener at %s has tls without a certificate and a key: name them, or enable tls.listener, which gives them to the listener at ports.spop (%d)" $listener.bind (int $.Values.ports.spop)) -}}
+{{- end -}}
+{{- if and .allowed_sans (not .client_ca) -}}
+{{- fail (printf "the listener at %s has allowed SANs, but asks HAProxy for no certificate: set tls.listener.clientCertificates, or client_ca" $listener.bind) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -74,8 +83,8 @@
 {{- if and $tls.listener.enabled (include "spop-bridge.socket" .) -}}
 {{- fail "tls.listener.enabled is for TCP: HAProxy reaches the bridge by a Unix socket here" -}}
 {{- end -}}
-{{- if and $tls.listener.enabled .Values.config.listeners -}}
-{{- fail "tls.listener.enabled and config.listeners exclude each other: the chart's listener gets the certificate. With listeners of your own, set their tls and mount the Secret with extraVolumes." -}}
+{{- if and $tls.listener.allowedSans (not $tls.listener.enabled) -}}
+{{- fail "tls.listener.allowedSans is about HAProxy's certificate, but tls.listener.enabled is false: anybody who reaches the port could ask" -}}
 {{- end -}}
 {{- if $made -}}
 {{- if not .Values.certManager.issuerRef.name -}}
@@ -101,7 +110,7 @@
 {{- end -}}
 {{- end -}}
 {{- if and (eq .Values.mode "sidecar") (not .Values.haproxy.create) -}}
-{{- range list "autoscaling" "networkPolicy" "podMonitor" "serviceMonitor" -}}
+{{- range list "autoscaling" "podMonitor" "serviceMonitor" -}}
 {{- if (index $.Values .).enabled -}}
 {{- fail (printf "%s.enabled is about pods, and with haproxy.create=false the pods are those of another chart: it goes there" .) -}}
 {{- end -}}

@@ -2,24 +2,54 @@
 
 {{- define "spop-bridge.config" -}}
 {{- $config := deepCopy .Values.config -}}
-{{- if not $config.listeners -}}
-{{- $listener := dict "bind" (printf "%s:%d" .Values.bindAddress (int .Values.ports.spop)) -}}
-{{- with include "spop-bridge.socket" . -}}
-{{- /* The group is that of the folder: fsGroup, which HAProxy has as well. */ -}}
-{{- $listener = dict "bind" (printf "unix:%s" .) "unix" (dict "mode" "0660") -}}
-{{- end -}}
-{{- if .Values.tls.listener.enabled -}}
-{{- $tls := dict "certificate" "/etc/spop-bridge-tls/listener/tls.crt" "key" "/etc/spop-bridge-tls/listener/tls.key" -}}
-{{- if .Values.tls.listener.clientCertificates -}}
-{{- $_ := set $tls "client_ca" "/etc/spop-bridge-tls/listener/ca.crt" -}}
-{{- end -}}
-{{- $_ := set $listener "tls" $tls -}}
-{{- end -}}
-{{- $_ := set $config "listeners" (list $listener) -}}
-{{- end -}}
+{{- $_ := set $config "listeners" (include "spop-bridge.listeners" . | fromJsonArray) -}}
 {{- $_ := set $config "admin" (merge (default dict $config.admin) (dict "bind" (printf "%s:%d" .Values.bindAddress (int .Values.ports.admin)))) -}}
 {{- $_ := set $config "drain" (merge (default dict $config.drain) (fromYaml (include "spop-bridge.drain" .))) -}}
 {{- toYaml $config -}}
+{{- end -}}
+
+{{/*
+The listeners, as JSON. That at `ports.spop`, or at the socket, is the chart's: it is added where the configuration has none, and gets the
+certificate and the keys of `listener`, unless the configuration says something else.
+*/}}
+{{- define "spop-bridge.listeners" -}}
+{{- $chart := deepCopy .Values.listener -}}
+{{- $bind := printf "%s:%d" .Values.bindAddress (int .Values.ports.spop) -}}
+{{- with include "spop-bridge.socket" . -}}
+{{- $bind = printf "unix:%s" . -}}
+{{- /* The group is that of the folder: fsGroup, which HAProxy has as well. */ -}}
+{{- $chart = merge $chart (dict "unix" (dict "mode" "0660")) -}}
+{{- end -}}
+{{- with .Values.tls.listener -}}
+{{- if .enabled -}}
+{{- $tls := dict "certificate" "/etc/spop-bridge-tls/listener/tls.crt" "key" "/etc/spop-bridge-tls/listener/tls.key" -}}
+{{- if .clientCertificates -}}{{- $_ := set $tls "client_ca" "/etc/spop-bridge-tls/listener/ca.crt" -}}{{- end -}}
+{{- with .allowedSans -}}{{- $_ := set $tls "allowed_sans" . -}}{{- end -}}
+{{- $chart = merge $chart (dict "tls" $tls) -}}
+{{- end -}}
+{{- end -}}
+{{- $listeners := list -}}
+{{- $found := false -}}
+{{- range .Values.config.listeners -}}
+{{- $listener := deepCopy . -}}
+{{- if and (not $found) (include "spop-bridge.isTheListener" (list $ .bind)) -}}
+{{- $found = true -}}
+{{- $listener = merge $listener $chart -}}
+{{- end -}}
+{{- $listeners = append $listeners $listener -}}
+{{- end -}}
+{{- if not $found -}}
+{{- $listeners = prepend $listeners (merge (dict "bind" $bind) $chart) -}}
+{{- end -}}
+{{- toJson $listeners -}}
+{{- end -}}
+
+{{/* Whether (list root bind) is where HAProxy is told to connect, as far as the chart can tell. */}}
+{{- define "spop-bridge.isTheListener" -}}
+{{- $root := index . 0 -}}
+{{- $bind := index . 1 | toString -}}
+{{- $socket := include "spop-bridge.socket" $root -}}
+{{- if or (contains "${" $bind) (hasSuffix (ternary (printf "unix:%s" $socket) (printf ":%d" (int $root.Values.ports.spop)) (ne $socket "")) $bind) -}}true{{- end -}}
 {{- end -}}
 
 {{/*
@@ -61,22 +91,4 @@ grace_period: 10s
 {{- end -}}
 {{- printf "%dms" (add $longest 50) -}}
 {{- end -}}
-{{- end -}}
-
-{{/* Ports of the endpoints, each once; nothing if one has a port that only DNS knows (SRV). */}}
-{{- define "spop-bridge.decisionPorts" -}}
-{{- $ports := list -}}
-{{- $unknown := false -}}
-{{- range .Values.networkPolicy.decisionPorts -}}{{- $ports = append $ports (int .) -}}{{- end -}}
-{{- if not $ports -}}
-{{- range $name, $backend := .Values.config.backends -}}
-{{- range $backend.endpoints -}}
-{{- if not (hasPrefix "unix:" .) -}}
-{{- $port := regexFind ":[0-9]+$" . | trimPrefix ":" -}}
-{{- if $port -}}{{- $ports = append $ports (int $port) -}}{{- else -}}{{- $unknown = true -}}{{- end -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
-{{- if not $unknown -}}{{- $ports | uniq | toJson -}}{{- else -}}[]{{- end -}}
 {{- end -}}

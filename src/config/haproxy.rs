@@ -1,11 +1,13 @@
 //! HAProxy's side of a bridge, as far as an operator has said what it is to be.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::condition::Condition;
 use super::names::names;
 use super::variable::Variable;
-use super::words::Condition;
 
 /// What holds for all of HAProxy's side.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub struct HaproxyConfig {
     pub backend: String,
     /// `tune.bufsize`, in bytes.
     pub bufsize: u32,
+    /// Time for a body that is part of a question.
+    pub body_timeout: Duration,
 }
 
 /// When HAProxy sends the messages of a route, with what, and what follows from the answer.

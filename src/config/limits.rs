@@ -138,6 +138,10 @@ pub(super) const LOG_PER_SECOND: Limit<usize> = Limit { range: 1..=100_000, defa
 pub(super) const BUFSIZE: Limit<ByteSize> =
     Limit { range: ByteSize(16 << 10)..=ByteSize(16 << 20), default: Some(ByteSize(16 << 10)) };
 
+/// For a body that is part of a question: as long as the `timeout http-request` of the same files gives a client for its headers. For
+/// that long a slow client holds a stream and a buffer of HAProxy.
+pub(super) const BODY_TIMEOUT: Limit<Duration> = Limit { range: millis(10)..=secs(600), default: Some(secs(5)) };
+
 /// HTTP statuses of requests that the service denies. Not every one has a response in HAProxy.
 pub(super) const DENY_STATUS: Limit<usize> = Limit { range: 400..=504, default: Some(403) };
 

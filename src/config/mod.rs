@@ -12,6 +12,7 @@
 
 mod cause;
 mod check;
+mod condition;
 mod effective;
 mod env;
 mod error;
@@ -46,6 +47,7 @@ use self::check::Findings;
 use self::overrides::Flags;
 
 pub use self::cause::Cause;
+pub use self::condition::{Condition, Term};
 pub use self::effective::Effective;
 pub use self::error::{ConfigError, Problem, Warning};
 pub use self::haproxy::{Event, HaproxyConfig, Moment, NoVerdict, RouteHaproxy, Verdict};
@@ -68,7 +70,6 @@ pub use self::status_code::StatusCode;
 pub use self::tls::{BackendTls, Clients, Identity, ListenerTls, San, TlsVersion};
 pub use self::units::{UnitError, format_duration, format_size, parse_duration, parse_size};
 pub use self::variable::{NotAVariable, Variable};
-pub use self::words::Condition;
 
 /// Looks up a variable of the environment.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;

@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 
 use super::Findings;
+use crate::config::condition::Condition;
 use crate::config::error::Warning;
 use crate::config::haproxy::{HaproxyConfig, Moment, NoVerdict, RouteHaproxy, Verdict};
 use crate::config::limits::{self, ByteSize, Limit};
 use crate::config::path::Path;
 use crate::config::pattern::Pattern;
 use crate::config::variable::Variable;
-use crate::config::words::{Condition, words};
+use crate::config::words::words;
 use crate::config::{raw, suggest};
 
 /// What the top level says.
@@ -17,6 +18,7 @@ pub(super) fn check(raw: Option<&raw::Haproxy>, path: &Path, findings: &mut Find
     let default = raw::Haproxy::default();
     let raw = raw.unwrap_or(&default);
     let ByteSize(bufsize) = findings.quantity(&path.key("bufsize"), raw.bufsize.as_deref(), &limits::BUFSIZE);
+    let body_timeout = findings.quantity(&path.key("body_timeout"), raw.body_timeout.as_deref(), &limits::BODY_TIMEOUT);
     let mut name = |key, text: &Option<String>, default: &str| {
         let text = text.as_deref().unwrap_or(default);
         check_section_name(text, &path.key(key), findings);
@@ -26,6 +28,7 @@ pub(super) fn check(raw: Option<&raw::Haproxy>, path: &Path, findings: &mut Find
         engine: name("engine", &raw.engine, raw::DEFAULT_ENGINE),
         backend: name("backend", &raw.backend, raw::DEFAULT_HAPROXY_BACKEND),
         bufsize,
+        body_timeout,
     }
 }
 

@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::Findings;
+use crate::config::condition::Condition;
 use crate::config::haproxy::{Moment, RouteHaproxy, Verdict};
 use crate::config::model::RouteConfig;
 use crate::config::path::Path;
 use crate::config::variable::Variable;
-use crate::config::words::Condition;
 
 /// Checks what the routes at `path` say for HAProxy.
 pub(super) fn check(routes: &[RouteConfig], path: &Path, findings: &mut Findings) {

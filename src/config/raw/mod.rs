@@ -87,6 +87,10 @@ pub(super) struct Haproxy {
     /// HAProxy's `tune.bufsize`, into which a NOTIFY must fit: how much of a body is sent depends on it.
     #[schemars(transform = limits::BUFSIZE.clone())]
     pub(super) bufsize: Option<String>,
+    /// Time that HAProxy gives a client for the body, or as much of it as fits into a buffer, before a message that has something
+    /// of the body. A client that needs longer gets 408; only requests whose bodies are asked about are held to it.
+    #[schemars(transform = limits::BODY_TIMEOUT.clone())]
+    pub(super) body_timeout: Option<String>,
 }
 
 /// Args that carry W3C Trace Context and Baggage, each as the header of that name.

@@ -133,7 +133,12 @@ fn every_key_arrives() {
     );
     let haproxy = pick.haproxy.as_ref().unwrap();
     assert_eq!((&haproxy.moment, &haproxy.verdict), (&Moment::Event(Event::OnHttpResponse), &None));
-    let haproxy = HaproxyConfig { engine: "edge".to_owned(), backend: "deciders".to_owned(), bufsize: 65_536 };
+    let haproxy = HaproxyConfig {
+        engine: "edge".to_owned(),
+        backend: "deciders".to_owned(),
+        bufsize: 65_536,
+        body_timeout: Duration::from_secs(2),
+    };
     assert_eq!(config.haproxy, haproxy);
     assert_eq!((checks.listeners.as_slice(), rest.listeners.as_slice()), ([1].as_slice(), [].as_slice()));
     assert!(checks.messages[1].matches(b"check-v2") && checks.engines[0].matches(b"waf-1") && rest.engines.is_empty());
@@ -330,7 +335,15 @@ fn admin() {
 fn haproxy_has_defaults() {
     let (config, warnings) = read(&format!("{BACKEND}routes: [{{messages: [check-request], backend: a, haproxy: {{}}}}]"));
     assert_eq!(warnings, []);
-    assert_eq!(config.haproxy, HaproxyConfig { engine: "bridge".to_owned(), backend: "spop-bridge".to_owned(), bufsize: 16_384 });
+    assert_eq!(
+        config.haproxy,
+        HaproxyConfig {
+            engine: "bridge".to_owned(),
+            backend: "spop-bridge".to_owned(),
+            bufsize: 16_384,
+            body_timeout: Duration::from_secs(5),
+        }
+    );
     let haproxy = config.routes[0].haproxy.as_ref().unwrap();
     assert_eq!((&haproxy.moment, &haproxy.condition), (&Moment::Event(Event::OnFrontendHttpRequest), &None));
     assert_eq!(haproxy.args, ["ip=src", "method=method", "path=path,url_dec", "token=req.hdr(x-token)"]);

@@ -10,6 +10,7 @@
 //! The same configuration and options give the same text, byte by byte.
 
 mod backend;
+mod body;
 mod complete;
 mod plan;
 mod rules;
@@ -24,7 +25,7 @@ use thiserror::Error;
 use self::plan::Plan;
 pub(crate) use self::server::{Target, TlsFiles};
 use super::Version;
-use crate::config::Config;
+use crate::config::{Condition, Config, Event};
 
 /// What the configuration of the bridge does not say.
 #[derive(Clone, Debug)]
@@ -77,6 +78,23 @@ pub(crate) enum GenerateError {
         "a frame of {frame} bytes has no room for a body beside the other args of {message}: raise max_frame_size of the listeners"
     )]
     FrameTooSmall { frame: u32, message: String },
+    #[error(
+        "{message} looks at a response's body, which is not there when a message leaves: on-http-response comes with the headers. HAProxy \
+         can wait for it only before a group that an http-response rule sends, and generate writes none: write these lines \
+         yourself (http-response wait-for-body, then http-response send-spoe-group)"
+    )]
+    ResponseBody { message: String },
+    #[error(
+        "{message} looks at a request's body at {event}, when it is not there: take on-frontend-http-request, on-backend-http-request \
+         or a group"
+    )]
+    BodyNotThere { message: String, event: Event },
+    #[error(
+        "{message} looks at the body at an event, which comes before all rules: HAProxy would have to wait for the body of every \
+         request, and answer 408 to slow clients that are not asked about. Give the route a `group` in place of the event; then \
+         it waits only if {condition}"
+    )]
+    EventWaitsForAll { message: String, condition: Condition },
 }
 
 /// Writes HAProxy's side of the bridge that `config` describes.

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::body::{self, LEAST_BODY};
 use super::server::{Server, Target};
 use super::{GenerateError, Options};
-use crate::config::{Cause, Config, Event, ListenerConfig, Moment, NoVerdict, OnFailure, RouteConfig, RouteHaproxy, Variable};
+use crate::config::{Cause, Config, Event, ListenerConfig, Moment, OnFailure, RouteConfig, RouteHaproxy, Variable};
 use crate::spop::Action;
 
 /// A route that HAProxy is to ask, and how.
@@ -37,6 +38,7 @@ impl<'a> Plan<'a> {
             let backend = config.backends.first().map_or("decisions", |backend| &backend.name).to_owned();
             return Err(GenerateError::NothingAsked { backend });
         }
+        asks.iter().try_for_each(|ask| body::check(*ask))?;
         let listeners = listeners(config, options, &asks)?;
         let frame = listeners.iter().map(|listener| listener.max_frame_size).min().unwrap_or(u32::MAX);
         let plan = Self {
@@ -110,19 +112,21 @@ impl<'a> Plan<'a> {
         self.asks.iter().map(|ask| ask.route.timeout).max().unwrap_or_default()
     }
 
-    /// How many bytes of a body go into the messages of `ask`, if a body does that nobody has cut.
-    ///
-    /// All messages of a moment share a frame.
-    pub(super) fn cut(&self, ask: Ask<'_>) -> Option<u32> {
-        let bodies = |ask: &Ask<'_>| {
-            ask.haproxy.args.iter().filter(|arg| is_whole_body(arg)).count().saturating_mul(ask.route.messages.len())
-        };
-        if bodies(&ask) == 0 {
-            return None;
-        }
-        let together: usize = self.asks.iter().filter(|other| other.haproxy.moment == ask.haproxy.moment).map(bodies).sum();
-        let room = self.frame.saturating_sub(FRAME_HEAD + OTHER_ARGS);
-        Some(room / u32::try_from(together).unwrap_or(u32::MAX).max(1))
+    /// The asks that share a frame with `ask`, itself among them.
+    pub(super) fn together(&self, ask: Ask<'a>) -> impl Iterator<Item = Ask<'a>> {
+        self.asks.iter().copied().filter(move |other| other.haproxy.moment == ask.haproxy.moment)
+    }
+
+    /// Whether a client can make the messages of `ask` too big for a frame: where they take the same bytes twice, where an arg makes
+    /// more bytes of them than there were, and where frames are smaller than buffers.
+    pub(super) fn may_be_too_big(&self, ask: Ask<'a>) -> bool {
+        let messages: usize = self.together(ask).map(|other| other.route.messages.len()).sum();
+        messages > 1 || self.has_small_frames() || self.together(ask).any(Ask::may_grow)
+    }
+
+    /// Whether frames are smaller than what HAProxy's buffers would allow.
+    pub(super) fn has_small_frames(&self) -> bool {
+        self.frame < self.config.haproxy.bufsize.saturating_sub(FRAME_LENGTH)
     }
 
     /// What must be put in by hand, each once.
@@ -139,33 +143,17 @@ impl<'a> Ask<'a> {
         self.route.messages.iter().map(|message| message.as_str()).collect()
     }
 
-    /// The args, with bodies cut to `bytes`.
-    pub(super) fn args(self, bytes: Option<u32>) -> Vec<String> {
-        let cut = |arg: &String| match (body(arg), bytes) {
-            (Some(body), Some(bytes)) if is_whole_body(arg) => arg.replacen(body, &format!("{body},bytes(0,{bytes})"), 1),
-            _ => arg.clone(),
-        };
-        self.haproxy.args.iter().map(cut).collect()
-    }
-
-    /// Whether it sends anything of a request's body.
-    pub(super) fn sends_body(self) -> bool {
-        self.haproxy.args.iter().any(|arg| arg.contains(REQUEST_BODY))
-    }
-
-    /// Whether requests are refused for what the service does not see of their bodies.
-    pub(super) fn refuses_unseen(self) -> bool {
-        let http = match self.haproxy.moment {
-            Moment::Group(_) => true,
-            Moment::Event(event) => matches!(event, Event::OnFrontendHttpRequest | Event::OnBackendHttpRequest),
-        };
-        let closed = self.haproxy.verdict.as_ref().is_some_and(|verdict| verdict.no_verdict == NoVerdict::Deny);
-        http && closed && self.sends_body()
-    }
-
-    /// Whether its condition looks at the body: even the length of a chunked one is known only once it has arrived.
-    pub(super) fn asks_by_body(self) -> bool {
-        self.haproxy.condition.as_ref().is_some_and(|condition| condition.to_string().contains(REQUEST_BODY))
+    /// Whether its args can have more bytes than a request.
+    fn may_grow(self) -> bool {
+        let sample = |arg: &'a str| arg.split_once('=').map_or(arg, |(_, sample)| sample);
+        let mut fetches: Vec<_> = self.haproxy.args.iter().map(|arg| sample(arg).split(',').next().unwrap_or_default()).collect();
+        let count = fetches.len();
+        fetches.sort_unstable();
+        fetches.dedup();
+        let longer = |arg: &String| ["hex", "base64", "ub64enc"].iter().any(|converter| arg.contains(converter));
+        let overlap =
+            |fetch: &&str| ["url", "pathq", "base", "req.hdrs", "req.hdrs_bin", "res.hdrs", "res.hdrs_bin"].contains(fetch);
+        fetches.len() < count || fetches.iter().any(overlap) || self.haproxy.args.iter().any(longer)
     }
 }
 
@@ -220,24 +208,6 @@ fn set_by(on_failure: &OnFailure) -> impl Iterator<Item = String> {
     Cause::ALL.iter().flat_map(move |cause| on_failure.actions(*cause).iter().map(name).collect::<Vec<_>>())
 }
 
-/// The sample of a body in an arg: `req.body` or `res.body`.
-fn body(arg: &str) -> Option<&'static str> {
-    let sample = arg.split_once('=').map_or(arg, |(_, sample)| sample);
-    let fetch = sample.split(',').next().unwrap_or_default();
-    ["req.body", "res.body"].into_iter().find(|body| *body == fetch)
-}
-
-/// Whether all of a body would be sent. What makes something short of it (a digest, a length, a field) needs all of it.
-fn is_whole_body(arg: &str) -> bool {
-    body(arg).is_some_and(|body| {
-        let converters = arg.split_once(body).map_or("", |(_, converters)| converters);
-        converters.split(',').skip(1).all(|converter| ["lower", "upper", "url_dec"].contains(&converter))
-    })
-}
-
-/// What all samples of a request's body begin with.
-const REQUEST_BODY: &str = "req.body";
-
 const DEFAULT_PREFIX: &str = "br";
 
 /// Time for queueing, connecting and HELLO, which `timeout processing` counts and the bridge cannot.
@@ -245,12 +215,3 @@ pub(super) const HEAD_START: Duration = Duration::from_millis(50);
 
 /// The length before each frame, which is in HAProxy's buffer too.
 const FRAME_LENGTH: u32 = 4;
-
-/// Head of a NOTIFY, as HAProxy reckons it.
-const FRAME_HEAD: u32 = 32;
-
-/// Room for the other args of a moment: a long URL and a few headers.
-const OTHER_ARGS: u32 = 4_348;
-
-/// A shorter beginning of a body tells nothing.
-const LEAST_BODY: u32 = 1_024;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::plan::{Ask, Plan};
 use super::text::quoted;
-use crate::config::{Condition, Event, Moment, NoVerdict, Variable, Verdict};
+use crate::config::{Condition, Event, Moment, NoVerdict, Variable, format_duration};
 use crate::spop::VarScope;
 
 /// Of all rules, for somebody's own configuration.
@@ -29,9 +29,14 @@ pub(super) fn write(plan: &Plan<'_>) -> String {
 /// Of a frontend.
 pub(super) fn frontend(plan: &Plan<'_>) -> String {
     let mut text = format!("    filter spoe engine {} config {}\n", plan.config.haproxy.engine, quoted(&plan.options.spoe_file));
-    if plan.at(&[Event::OnFrontendHttpRequest, Event::OnBackendHttpRequest]).any(|ask| ask.sends_body() || ask.asks_by_body()) {
-        text.push_str("    # An event comes before all rules, and so must the body that it looks at.\n");
-        text.push_str("    option http-buffer-request\n");
+    if plan.at(&[Event::OnFrontendHttpRequest, Event::OnBackendHttpRequest]).any(Ask::needs_body) {
+        let _ = write!(
+            text,
+            "    # An event comes before all rules, and so must the body that it looks at: of every request here. A client that takes\n    \
+             # longer than this for headers and body gets 408 (haproxy.body_timeout).\n    \
+             option http-buffer-request\n    timeout http-request {}\n",
+            format_duration(plan.config.haproxy.body_timeout)
+        );
     }
     // HAProxy runs tcp-request rules first, and warns where they stand below others.
     for ask in plan.at(&[Event::OnClientSession, Event::OnFrontendTcpRequest]) {
@@ -84,14 +89,16 @@ impl Kind {
 fn send(plan: &Plan<'_>, group: &str, asks: &[Ask<'_>]) -> String {
     let condition = asks.first().and_then(|ask| ask.haproxy.condition.as_ref());
     let mut text = String::new();
-    let by_body = asks.iter().any(|ask| ask.asks_by_body());
-    if by_body || asks.iter().any(|ask| ask.sends_body()) {
-        // What looks at the body itself must not decide whether it is waited for.
-        let known = condition.filter(|_| !by_body);
+    if asks.iter().any(|ask| ask.needs_body()) {
+        // All of a group have one condition. What looks at the body itself must not decide whether it is waited for.
+        let known = asks.first().and_then(|ask| ask.waits_for());
         let _ = write!(
             text,
-            "\n    # The body must be there when it is looked at.\n    http-request wait-for-body time 1s{}\n",
-            only_if(known)
+            "\n    # The body, or as much of it as fits into a buffer, must be there when it is looked at. A client that takes longer for it\n    \
+             # gets 408 (haproxy.body_timeout); requests without a body do not wait.\n    \
+             http-request wait-for-body time {}{}\n",
+            format_duration(plan.config.haproxy.body_timeout),
+            only_if(known.as_ref())
         );
     } else {
         text.push('\n');
@@ -127,18 +134,19 @@ fn enforced(plan: &Plan<'_>, ask: Ask<'_>, kind: Kind) -> String {
         );
     }
     let _ = writeln!(text, "    {} if {found} !{{ var({variable}) -m bool }}", kind.deny(status));
+    text.push_str(&unseen(plan, ask, &found, kind));
     if verdict.no_verdict == NoVerdict::Deny {
-        text.push_str(&without_verdict(plan, ask, verdict, &found, kind));
+        text.push_str(
+            "    # No verdict, neither of the service nor of the bridge's on_failure: fails closed (no_verdict: deny). Without this\n    \
+             # it would pass in silence.\n",
+        );
+        text.push_str(&denied(ask, kind, verdict.no_verdict_status, &format!("!{found}")));
     }
     text
 }
 
-/// What becomes of requests that nobody has decided about: the guard that makes a failure visible.
-fn without_verdict(plan: &Plan<'_>, ask: Ask<'_>, verdict: &Verdict, found: &str, kind: Kind) -> String {
-    let deny = |status, terms: &str| {
-        let terms = with_terms(ask.haproxy.condition.as_ref(), terms);
-        format!("    {} if {terms}\n", kind.deny(status))
-    };
+/// Denies what a client can keep from the service by its size, whether or not the route fails open.
+fn unseen(plan: &Plan<'_>, ask: Ask<'_>, found: &str, kind: Kind) -> String {
     let mut text = String::new();
     if let Some(bytes) = plan.cut(ask).filter(|_| ask.refuses_unseen()) {
         let _ = write!(
@@ -146,17 +154,17 @@ fn without_verdict(plan: &Plan<'_>, ask: Ask<'_>, verdict: &Verdict, found: &str
             "    # The service sees {bytes} bytes of a body. Longer ones are refused; to let it judge by their beginning, write\n    \
              # bytes(0,{bytes}) into `args` yourself.\n"
         );
-        text.push_str(&deny(TOO_LARGE, &format!("{{ req.body_size gt {bytes} }}")));
+        text.push_str(&denied(ask, kind, TOO_LARGE, &format!("{{ req.body_size gt {bytes} }}")));
     }
-    text.push_str(
-        "    # No verdict, neither of the service nor of the bridge's on_failure: fails closed (no_verdict: deny). Without this\n    \
-         # it would pass in silence.\n",
-    );
-    if ask.refuses_unseen() {
-        text.push_str(&deny(TOO_LARGE, &format!("!{found} {{ var(txn.{}.error) -m int {TOO_BIG} }}", plan.prefix)));
+    if ask.is_http_request() && (ask.sends_body() || plan.may_be_too_big(ask)) {
+        text.push_str("    # Too big for a frame: HAProxy has not asked.\n");
+        text.push_str(&denied(ask, kind, TOO_LARGE, &format!("!{found} {{ var(txn.{}.error) -m int {TOO_BIG} }}", plan.prefix)));
     }
-    text.push_str(&deny(verdict.no_verdict_status, &format!("!{found}")));
     text
+}
+
+fn denied(ask: Ask<'_>, kind: Kind, status: u16, terms: &str) -> String {
+    format!("    {} if {}\n", kind.deny(status), with_terms(ask.haproxy.condition.as_ref(), terms))
 }
 
 /// `terms` besides the condition: HAProxy's `||` binds less than what stands side by side.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::plan::{Ask, HEAD_START, Plan};
 use super::text::wrapped;
-use crate::config::{Event, Moment, format_duration};
+use crate::config::{Event, Moment, NoVerdict, format_duration};
 
 pub(super) fn write(plan: &Plan<'_>) -> String {
     let engine = &plan.config.haproxy.engine;
@@ -66,7 +66,7 @@ fn limits(plan: &Plan<'_>) -> String {
         );
         text.push_str("    no option async\n    no option send-frag-payload\n");
     }
-    if plan.frame < plan.config.haproxy.bufsize.saturating_sub(4) {
+    if plan.has_small_frames() {
         text.push_str("    # What the bridge's listeners agree to. Their max_frame_size could be larger.\n");
         text.push_str("    # spop-bridge: ignore frame-size (guards and cuts reckon with it)\n");
         let _ = writeln!(text, "    max-frame-size {}", plan.frame);
@@ -97,15 +97,39 @@ fn messages(ask: Ask<'_>, plan: &Plan<'_>) -> String {
                 "    # A message too big for a frame ({frame} bytes) would not be sent at all: {bytes} bytes of the body leave room for\n    \
                  # the other args."
             );
-            if ask.refuses_unseen() {
-                text.push_str("    # spop-bridge: ignore body-size (a rule refuses longer ones)\n");
-            }
         }
-        text.push_str(&wrapped("args", ask.args(cut)));
+        let args = wrapped("args", ask.args(cut));
+        for line in args.split_inclusive('\n') {
+            text.push_str(&ignored(ask, plan));
+            text.push_str(line);
+        }
         if let Moment::Event(event) = ask.haproxy.moment {
             let condition = ask.haproxy.condition.as_ref().map(|condition| format!(" if {condition}")).unwrap_or_default();
             let _ = writeln!(text, "    event {event}{condition}");
         }
+    }
+    text
+}
+
+/// Comments for the doctor, whose findings about a line of args do not hold beside the rules that are written.
+fn ignored(ask: Ask<'_>, plan: &Plan<'_>) -> String {
+    let mut text = String::new();
+    if ask.sends_body() {
+        let why = match (ask.refuses_unseen(), plan.cut(ask)) {
+            (false, _) => "nothing is denied by this message",
+            (true, Some(_)) => "a rule refuses longer ones",
+            (true, None) => "args say how much of it is sent",
+        };
+        let _ = writeln!(text, "    # spop-bridge: ignore body-size ({why})");
+    }
+    if plan.may_be_too_big(ask) {
+        let why = match (&ask.haproxy.verdict, ask.is_http_request()) {
+            (None, _) => "nothing is denied by this message; the log has error 3",
+            (Some(_), true) => "a rule refuses those requests",
+            (Some(verdict), false) if verdict.no_verdict == NoVerdict::Deny => "a rule refuses what has no verdict",
+            (Some(_), false) => "fails open: no_verdict: allow",
+        };
+        let _ = writeln!(text, "    # spop-bridge: ignore too-big ({why})");
     }
     text
 }

@@ -130,7 +130,7 @@ fn bodies_are_cut_to_fit() {
     for (more, args, expected) in [
         ("", "'body=req.body'", "args body=req.body,bytes(0,12000)"),
         ("", "'req.body,lower'", "args req.body,bytes(0,12000),lower"),
-        ("", "'a=req.body', 'b=res.body'", "args a=req.body,bytes(0,6000) b=res.body,bytes(0,6000)"),
+        ("", "'a=req.body', 'b=req.body,lower'", "args a=req.body,bytes(0,6000) b=req.body,bytes(0,6000),lower"),
         ("haproxy: {bufsize: 64KiB}\n", "'body=req.body'", "args body=req.body,bytes(0,61152)"),
         ("listeners: [{bind: 'h:1', max_frame_size: 8KiB}]\n", "'body=req.body'", "args body=req.body,bytes(0,3812)"),
         ("", "'body=req.body,bytes(0,100)'", "args body=req.body,bytes(0,100)"),
@@ -160,18 +160,33 @@ fn messages_of_one_moment_share_a_frame() {
 
 #[test]
 fn what_the_service_does_not_see_is_refused() {
-    let rules = parts(&route("args: ['body=req.body'], condition: 'METH_POST'")).rules;
+    let rules = parts(&route("group: g, args: ['body=req.body'], condition: 'METH_POST'")).rules;
     let expected = [
         "filter spoe engine bridge config spoe.cfg",
-        "option http-buffer-request",
+        "http-request wait-for-body time 5s if METH_POST",
+        "http-request send-spoe-group bridge g if METH_POST",
         "http-request deny deny_status 403 if { var(txn.br.allow) -m found } !{ var(txn.br.allow) -m bool }",
         "http-request deny deny_status 413 if METH_POST { req.body_size gt 12000 }",
         "http-request deny deny_status 413 if METH_POST !{ var(txn.br.allow) -m found } { var(txn.br.error) -m int 3 }",
         "http-request deny deny_status 503 if METH_POST !{ var(txn.br.allow) -m found }",
     ];
     assert_eq!(lines(&rules), expected);
-    let open = parts(&route("args: ['body=req.body'], no_verdict: allow")).rules;
-    assert_eq!(lines(&open).len(), 3, "{open}");
+    let open = parts(&route("group: g, args: ['body=req.body'], condition: 'METH_POST', no_verdict: allow")).rules;
+    let all_but_the_last = expected.split_last().unwrap().1;
+    assert_eq!(lines(&open), all_but_the_last, "a client decides how long a body is");
+}
+
+#[test]
+fn what_is_too_big_to_ask_is_refused() {
+    let refused = |text: &str| {
+        parts(text).rules.contains("deny_status 413 if !{ var(txn.br.allow) -m found } { var(txn.br.error) -m int 3 }")
+    };
+    let two = "routes: [{messages: [m, n], backend: a, haproxy: {no_verdict: allow}}]\n";
+    assert!(refused(two) && parts(two).spoe.matches("ignore too-big").count() == 2);
+    assert!(refused(&route("no_verdict: allow, args: ['a=req.hdr(a),hex']")));
+    assert!(refused(&route("no_verdict: allow, args: ['a=path', 'b=path,url_dec']")));
+    assert!(refused(&format!("listeners: [{{bind: 'h:1', max_frame_size: 8KiB}}]\n{}", route("no_verdict: allow"))));
+    assert!(!refused(&route("no_verdict: allow")), "a request fits into a frame once");
 }
 
 #[test]
@@ -182,12 +197,51 @@ fn groups_are_sent_by_rules() {
         let rules = parts(&route(&format!("group: g, args: ['req.body'], condition: '{condition}'"))).rules;
         line(&rules, "http-request wait-for-body").to_owned()
     };
-    assert_eq!(waits("METH_POST"), "http-request wait-for-body time 1s if METH_POST");
-    assert_eq!(waits("{ req.body_size gt 0 }"), "http-request wait-for-body time 1s", "chunked bodies have no size before");
+    assert_eq!(waits("METH_POST"), "http-request wait-for-body time 5s if METH_POST");
+    assert_eq!(waits("{ req.body_size gt 0 }"), "http-request wait-for-body time 5s", "chunked bodies have no size before");
+    let kept = "http-request wait-for-body time 5s if { path_beg /upload }";
+    assert_eq!(waits("{ path_beg /upload } { req.body_size gt 0 }"), kept);
+    assert_eq!(waits("!{ req.body_param(a) -m found } { path_beg /upload }"), kept);
+    let either = "{ req.body_len gt 0 } METH_PUT or !METH_GET { path /a,} }";
+    assert_eq!(waits(either), "http-request wait-for-body time 5s if METH_PUT || !METH_GET { path /a,} }");
+    assert_eq!(waits("METH_PUT or { req.body_size gt 9 }"), "http-request wait-for-body time 5s");
+    assert_eq!(waits("{ path_beg /req.body }"), "http-request wait-for-body time 5s if { path_beg /req.body }");
     let at_event = parts(&route("condition: '{ req.body_size gt 0 }'")).rules;
     assert!(lines(&at_event).contains(&"option http-buffer-request") && !at_event.contains("413"), "{at_event}");
     let hashed = parts(&route("group: g, args: ['hash=req.body,sha1']")).rules;
     assert!(hashed.contains("wait-for-body") && hashed.contains("-m int 3") && !hashed.contains("body_size"), "{hashed}");
+}
+
+#[test]
+fn the_time_for_bodies_is_a_key() {
+    for moment in ["group: g", "event: on-backend-http-request"] {
+        let text = format!("haproxy: {{body_timeout: 90s}}\n{}", route(&format!("{moment}, args: ['body=req.body']")));
+        let rules = parts(&text).rules;
+        assert!(rules.contains("time 90s") || rules.contains("timeout http-request 90s"), "{rules}");
+    }
+    assert!(!parts(&route("")).rules.contains("timeout http-request"));
+}
+
+/// The body is not there, or all requests would have to wait for theirs.
+#[test]
+fn bodies_that_cannot_be_waited_for_are_refused() {
+    let error = |haproxy: &str| error(&route(haproxy), &options("3.2"));
+    let message = || "m".to_owned();
+    for response in [
+        "event: on-http-response, args: ['b=res.body,bytes(0,9)']",
+        "group: g, args: ['res.body_size']",
+        "event: on-http-response, condition: '{ res.body -m sub x }'",
+    ] {
+        assert_eq!(error(response), GenerateError::ResponseBody { message: message() }, "{response}");
+    }
+    for event in
+        ["on-client-session", "on-frontend-tcp-request", "on-backend-tcp-request", "on-server-session", "on-http-response"]
+    {
+        let refused = error(&format!("event: {event}, args: ['req.body_len']")).to_string();
+        assert!(refused.contains(event), "{refused}");
+    }
+    let refused = error("args: ['body=req.body'], condition: '{ path_beg /upload } { req.body_size gt 0 }'").to_string();
+    assert!(refused.contains("`group`") && refused.ends_with("only if { path_beg /upload }"), "{refused}");
 }
 
 /// `||` binds less than two terms side by side: each alternative needs the guard.

@@ -1,7 +1,7 @@
 //! `spop-bridge haproxy generate`: HAProxy of each line takes what it writes without a warning, and decides by it.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -37,7 +37,7 @@ fn generated(file: &Path, line: &str, more: &[&str]) -> TempDir {
     folder
 }
 
-/// The doctor finds nothing in it. Messages of one moment that take the same long args would be too big together: the cases have none.
+/// The doctor finds nothing in it.
 fn assert_healthy(folder: &Path, line: &str, what: &str) {
     let mut command = command();
     command.args(["haproxy", "doctor", "--haproxy-version", line]).arg(folder.join("haproxy.cfg"));
@@ -72,13 +72,19 @@ fn every_kind_of_configuration_passes_haproxys_check() {
     let mut cases: Vec<(String, Vec<&str>)> = [
         "event: on-client-session, variables: [sess.allow], verdict: sess.allow",
         "event: on-frontend-tcp-request, condition: \"{ src 10.0.0.0/8 }\"",
-        "event: on-frontend-http-request, condition: \"{ path_beg /a } METH_POST or !{ hdr(x-y) -m str 'a # b' }\"",
+        "event: on-frontend-http-request, condition: \"{ path,url_dec -m beg /a } METH_POST or !{ hdr(x-y) -m str 'a # b' }\"",
         "event: on-frontend-http-request, args: [\"body=req.body\", \"n=req.body_size\"]",
         "event: on-backend-tcp-request",
         "event: on-backend-http-request, args: [\"req.body\"]",
         "event: on-server-session",
         "event: on-tcp-response",
-        "event: on-http-response, args: [\"status=status\", \"body=res.body\"], deny_status: 502",
+        "event: on-http-response, args: [\"status=status\", \"type=res.hdr(content-type)\"], deny_status: 502",
+        "group: body, args: [\"path=path,url_dec\", \"body=req.body\"], condition: \"{ path,url_dec -m beg /upload } { req.body_size gt 0 } or METH_PUT !{ req.body -m sub '} || {' }\"",
+        "group: body, args: [\"body=req.body\"], no_verdict: allow",
+        "group: body, args: [\"body=req.body,bytes(0,2000)\"], no_verdict: allow",
+        "group: body, args: [\"body=req.body,bytes(0,2000)\"], verdict: none",
+        "args: [\"a=req.hdr(a),hex\", \"url\", \"path\", \"h=req.hdrs\", \"c=req.hdr(cookie)\"]",
+        "no_verdict: allow, args: [\"a=path\", \"b=path,url_dec\"]",
         "group: body, args: [\"path=path\", \"body=req.body\"], condition: \"{ req.body_size gt 0 }\"",
         "group: body, args: [\"hash=req.body,sha1,hex\", \"s=str('a b')\", \"src\"], no_verdict: allow",
         "verdict: none, args: []",
@@ -91,12 +97,20 @@ fn every_kind_of_configuration_passes_haproxys_check() {
     .collect();
     cases.extend(
         [
-            "routes: [{ messages: [x], backend: a, timeout: 20ms, haproxy: { condition: \"{ path_beg /a }\" } },\n\
-             { messages: [y], backend: b, timeout: 1s, haproxy: { args: [ip=src], condition: \"!{ path_beg /a }\" } },\n\
+            "routes: [{ messages: [x], backend: a, timeout: 20ms, haproxy: { condition: \"{ path,url_dec -m beg /a }\" } },\n\
+             { messages: [y], backend: b, timeout: 1s, haproxy: { args: [ip=src], condition: \"!{ path,url_dec -m beg /a }\" } },\n\
              { messages: [z, zz], backend: b, haproxy: { group: g, args: [ip=src], variables: [txn.body_allow], verdict: txn.body_allow } },\n\
              { messages: [w], backend: b, haproxy: { group: h, verdict: none } }]\n\
              on_failure: { default: { set: { txn.allow: true, txn.degraded: true }, unset: [txn.score] } }\n\
              decision_variables: txn.decision\nstatus_variable: sess.state",
+            "routes: [{ messages: [check-a, check-b], backend: a, haproxy: {} }, { backend: b }]",
+            "routes: [{ messages: [check-a, check-b], backend: a, haproxy: { verdict: none } }, { backend: b }]",
+            "routes: [{ messages: [x, y], backend: a, haproxy: { group: g, args: [\"req.body\"], no_verdict: allow } },\n\
+             { messages: [z], backend: b, haproxy: { group: g, verdict: none } },\n\
+             { messages: [t, tt], backend: b, haproxy: { event: on-frontend-tcp-request, verdict: none } }]\n\
+             haproxy: { body_timeout: 30s }",
+            "listeners: [{ bind: \"127.0.0.1:9000\", max_frame_size: 8KiB }]\n\
+             routes: [{ messages: [m], backend: a, haproxy: { no_verdict: allow } }, { backend: b }]",
             "listeners: [{ bind: \"unix:/run/spop bridge/spop.sock\", var_prefix: waf.v1 }]\n\
              routes: [{ messages: [m], backend: a, haproxy: {} }, { backend: b }]\n\
              haproxy: { engine: edge:1, backend: deciders, bufsize: 128KiB }",
@@ -268,11 +282,41 @@ fn late_bodies_are_waited_for() {
     });
 }
 
-/// What is too big for a frame is not sent: refused if the route fails closed, and seen in the log in any case.
+/// Only bodies that are asked about are waited for, and only for as long as the configuration says.
+#[test]
+fn slow_bodies_of_other_requests_are_not_waited_for() {
+    let asked = "group: body, args: [\"path=path,url_dec\", \"body=req.body\"], \
+                 condition: \"{ path,url_dec -m beg /upload } { req.body_size gt 0 }\"";
+    on_each_line("haproxy_config::generate", |line, binary| {
+        let service = Service::start(decide("allow"));
+        let bridge = bridge(&service, &format!("{}\nhaproxy: {{ body_timeout: 100ms }}", one_route(asked)));
+        let haproxy = start(line, binary, &bridge, &[]);
+        // Bodies that never come: HAProxy answers these requests without them, or it has waited.
+        for framing in ["content-length: 10", "transfer-encoding: chunked"] {
+            let status = |path: &str| unfinished(haproxy.frontend(), path, framing);
+            assert_eq!(status("/comments"), 200, "{framing}");
+            assert_eq!(status("/upload"), 408, "{framing}");
+        }
+        assert_eq!(post("/upload", b"a=1".to_vec()).send(haproxy.frontend()).status, 200);
+        assert_eq!(post("/upload", b"denied".to_vec()).send(haproxy.frontend()).status, 403);
+        assert_eq!(get("/upload").send(haproxy.frontend()).status, 200);
+    });
+}
+
+/// The status for a POST whose body does not come.
+fn unfinished(frontend: SocketAddr, path: &str, framing: &str) -> u16 {
+    let mut client = TcpStream::connect(frontend).unwrap();
+    write!(client, "POST {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{framing}\r\n\r\n").unwrap();
+    let mut line = String::new();
+    BufReader::new(client).read_line(&mut line).unwrap();
+    line.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{line:?}"))
+}
+
+/// What is too big for a frame is not sent: refused, also if the route fails open, since a client can bring it about; and seen in the log.
 #[test]
 fn what_is_too_big_for_a_frame_is_seen() {
     on_each_line("haproxy_config::generate", |line, binary| {
-        for (no_verdict, status) in [("deny", 413), ("allow", 200)] {
+        for no_verdict in ["deny", "allow"] {
             let service = Service::start(decide("allow"));
             let own = "args: [\"body=req.body,bytes(0,12000)\"]";
             let config = format!(
@@ -284,7 +328,7 @@ fn what_is_too_big_for_a_frame_is_seen() {
             let bridge = Bridge::start(&config);
             let haproxy = start(line, binary, &bridge, &[]);
             assert_eq!(post("/small", vec![b'x'; 7_000]).send(haproxy.frontend()).status, 200);
-            assert_eq!(post("/big", vec![b'x'; 9_000]).send(haproxy.frontend()).status, status);
+            assert_eq!(post("/big", vec![b'x'; 9_000]).send(haproxy.frontend()).status, 413, "{no_verdict}");
             logged(&haproxy, &["/big", "spoe_error=3 ", "allow=\"\""]);
             assert_eq!(service.calls().len(), 1);
         }

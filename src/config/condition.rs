@@ -9,32 +9,22 @@ use super::words::{unquoted, words};
 pub struct Condition(Vec<Vec<Term>>);
 
 /// One ACL of a condition, negated or not.
+///
+/// Its words are as they are written: quotes and backslashes stay.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Term {
-    text: String,
-    criterion: String,
-}
+pub struct Term(Vec<String>);
 
 impl Term {
     /// The sample or the ACL that it looks at: `path,url_dec` of `!{ path,url_dec -m beg /a }`, `METH_POST` of `METH_POST`.
-    pub fn criterion(&self) -> &str {
-        &self.criterion
-    }
-
-    fn push(&mut self, word: &str) {
-        if !self.text.is_empty() {
-            self.text.push(' ');
-        }
-        self.text.push_str(word);
-        if self.criterion.is_empty() && !matches!(word, "{" | "!{" | "!") {
-            self.criterion = unquoted(word.trim_start_matches('!'));
-        }
+    pub fn criterion(&self) -> String {
+        let word = self.0.iter().find(|word| !matches!(word.as_str(), "{" | "!{" | "!"));
+        word.map(|word| unquoted(word.trim_start_matches('!'))).unwrap_or_default()
     }
 }
 
 impl fmt::Display for Term {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.0.join(" "))
     }
 }
 
@@ -50,7 +40,7 @@ impl Condition {
         let mut term = Term::default();
         let mut within = false;
         for word in words(line)? {
-            let ends = match (word.as_str(), within) {
+            let is_complete = match (word.as_str(), within) {
                 ("{" | "!{", false) => {
                     within = true;
                     false
@@ -74,12 +64,12 @@ impl Condition {
                 }
                 (_, within) => !within,
             };
-            term.push(&word);
-            if ends && let Some(terms) = alternatives.last_mut() {
+            term.0.push(word);
+            if is_complete && let Some(terms) = alternatives.last_mut() {
                 terms.push(std::mem::take(&mut term));
             }
         }
-        match (within, !term.text.is_empty() || alternatives.iter().any(Vec::is_empty)) {
+        match (within, !term.0.is_empty() || alternatives.iter().any(Vec::is_empty)) {
             (true, _) => Err("a } behind each {".to_owned()),
             (_, true) => Err("a term before and behind each ||".to_owned()),
             _ => Ok(Self(alternatives)),
@@ -94,6 +84,12 @@ impl Condition {
     /// All terms.
     pub fn terms(&self) -> impl Iterator<Item = &Term> {
         self.0.iter().flatten()
+    }
+
+    /// Its words as HAProxy reads them.
+    pub fn words(&self) -> Vec<String> {
+        let words = |terms: &Vec<Term>| terms.iter().flat_map(|term| &term.0).map(|word| unquoted(word)).collect::<Vec<_>>();
+        self.0.iter().map(words).collect::<Vec<_>>().join(&"||".to_owned())
     }
 
     /// The weaker condition that leaves out the terms that `drop` picks; `None`, if it holds for everything.
@@ -114,7 +110,7 @@ impl Condition {
 }
 
 fn joined(terms: &[Term]) -> String {
-    terms.iter().map(|term| term.text.as_str()).collect::<Vec<_>>().join(" ")
+    terms.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// As it stands in HAProxy's configuration.

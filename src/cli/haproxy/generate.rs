@@ -84,9 +84,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     };
     let failed = |error| Failure::new(Exit::Config, format!("{}: {error}", args.config.display()));
     let parts = generate(&config, &options).map_err(failed)?;
-    for missing in &parts.missing {
-        warn(missing);
-    }
+    parts.warnings.iter().for_each(|warning| warn(warning));
     match &args.output {
         Some(folder) => write(folder, &parts, args),
         None => {

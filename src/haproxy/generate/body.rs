@@ -43,7 +43,7 @@ impl Ask<'_> {
     /// The requests whose bodies are waited for, `None` being all: those that the condition selects, as far as it can be told without
     /// the body.
     pub(super) fn waits_for(self) -> Option<Condition> {
-        self.haproxy.condition.as_ref()?.without(|term| side(term.criterion()).is_some())
+        self.haproxy.condition.as_ref()?.without(|term| side(&term.criterion()).is_some())
     }
 
     /// Whether requests are refused for what the service does not see of their bodies. A client decides how long a body is, so that this
@@ -70,9 +70,9 @@ impl Ask<'_> {
     }
 
     fn sides(&self) -> impl Iterator<Item = Side> {
-        let args = self.haproxy.args.iter().map(|arg| sample(arg));
-        let criteria = self.haproxy.condition.iter().flat_map(Condition::terms).map(|term| term.criterion());
-        args.chain(criteria).filter_map(side)
+        let args = self.haproxy.args.iter().map(|arg| side(sample(arg)));
+        let criteria = self.haproxy.condition.iter().flat_map(Condition::terms).map(|term| side(&term.criterion()));
+        args.chain(criteria).flatten()
     }
 }
 

@@ -47,8 +47,8 @@ pub(crate) struct Parts {
     pub(crate) backend: String,
     pub(crate) rules: String,
     pub(crate) complete: String,
-    /// What must be put in by hand.
-    pub(crate) missing: Vec<String>,
+    /// For the operator, before HAProxy runs with it.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Why there is nothing to write.
@@ -105,6 +105,6 @@ pub(crate) fn generate(config: &Config, options: &Options) -> Result<Parts, Gene
         backend: backend::write(&plan),
         rules: rules::write(&plan),
         complete: complete::write(&plan),
-        missing: plan.missing(),
+        warnings: plan.warnings(),
     })
 }

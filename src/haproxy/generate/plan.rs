@@ -6,6 +6,7 @@ use super::body::{self, LEAST_BODY};
 use super::server::{Server, Target};
 use super::{GenerateError, Options};
 use crate::config::{Cause, Config, Event, ListenerConfig, Moment, OnFailure, RouteConfig, RouteHaproxy, Variable};
+use crate::haproxy::path::{Loophole, loopholes};
 use crate::spop::Action;
 
 /// A route that HAProxy is to ask, and how.
@@ -129,11 +130,12 @@ impl<'a> Plan<'a> {
         self.frame < self.config.haproxy.bufsize.saturating_sub(FRAME_LENGTH)
     }
 
-    /// What must be put in by hand, each once.
-    pub(super) fn missing(&self) -> Vec<String> {
+    /// What must be put in by hand, each once, and the conditions that a client gets past.
+    pub(super) fn warnings(&self) -> Vec<String> {
         let mut missing: Vec<_> = self.servers.iter().flat_map(|server| server.missing(&self.options.tls)).collect();
         missing.sort();
         missing.dedup();
+        missing.extend(self.asks.iter().flat_map(|ask| ask.loopholes()));
         missing
     }
 }
@@ -141,6 +143,18 @@ impl<'a> Plan<'a> {
 impl<'a> Ask<'a> {
     pub(super) fn messages(self) -> Vec<&'a str> {
         self.route.messages.iter().map(|message| message.as_str()).collect()
+    }
+
+    fn loopholes(self) -> impl Iterator<Item = String> {
+        let found = self.haproxy.condition.iter().flat_map(|condition| loopholes(&condition.words(), true, &|_| Vec::new()));
+        found.map(move |Loophole { test, examples, instead, .. }| {
+            // As it stands in the bridge's file, where one $ begins a reference.
+            let instead = instead.map(|instead| format!("; write {{ {} }}", instead.replace('$', "$$"))).unwrap_or_default();
+            let (messages, examples) = (self.messages().join(", "), examples.join(", "));
+            format!(
+                "{messages}: the condition `{test}` is got past by {examples}, and those requests are not asked about{instead}"
+            )
+        })
     }
 
     /// Whether its args can have more bytes than a request.

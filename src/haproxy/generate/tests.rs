@@ -326,7 +326,7 @@ fn tls_says_what_is_missing() {
          ssl-min-ver TLSv1.3 crt CHANGE-ME/haproxy.pem"
     );
     assert_eq!(line(&parts.backend, "server bridge2"), "server bridge2 h:2");
-    assert_eq!(parts.missing.len(), 3, "{:?}", parts.missing);
+    assert_eq!(parts.warnings.len(), 3, "{:?}", parts.warnings);
 
     let said = |text: &str| Some(text.to_owned());
     let tls = TlsFiles { ca: said("/ca.pem"), name: said("bridge.test"), certificate: said("/my own.pem") };
@@ -335,7 +335,25 @@ fn tls_says_what_is_missing() {
         line(&parts.backend, "server bridge1"),
         "server bridge1 h:1 ssl verify required ca-file /ca.pem verifyhost bridge.test ssl-min-ver TLSv1.3 crt '/my own.pem'"
     );
-    assert!(parts.missing.is_empty() && !parts.backend.contains("bridge2"));
+    assert!(parts.warnings.is_empty() && !parts.backend.contains("bridge2"));
+}
+
+#[test]
+fn conditions_that_are_got_past_are_warned_of() {
+    let warnings = |condition: &str| parts(&route(&format!("condition: \"{condition}\""))).warnings;
+    let warned = "m: the condition `path_beg /admin` is got past by /%61dmin, //admin, and those requests are not asked about; write { \
+                  path,url_dec -m reg ^/+admin }";
+    assert_eq!(warnings("METH_POST { path_beg /admin }"), [warned]);
+    let whole = warnings("{ path /admin }").concat();
+    assert!(whole.ends_with("write { path,url_dec -m reg ^/+admin$$ }"), "as bridge.yaml has it: {whole}");
+    for raw in ["{ path 'a dmin' }", "{ url_beg /admin } or TRUE", "METH_PUT or ! { path_beg /public }"] {
+        assert_eq!(warnings(raw).len(), 1, "{raw}");
+    }
+    for sound in
+        ["METH_POST", "{ path,url_dec -i -m dir admin }", "{ path,url_dec -m reg ^/+admin$$ }", "{ hdr(x) -m str path_beg }"]
+    {
+        assert_eq!(warnings(sound), [""; 0], "{sound}");
+    }
 }
 
 #[test]

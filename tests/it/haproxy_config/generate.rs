@@ -72,14 +72,14 @@ fn every_kind_of_configuration_passes_haproxys_check() {
     let mut cases: Vec<(String, Vec<&str>)> = [
         "event: on-client-session, variables: [sess.allow], verdict: sess.allow",
         "event: on-frontend-tcp-request, condition: \"{ src 10.0.0.0/8 }\"",
-        "event: on-frontend-http-request, condition: \"{ path,url_dec -m beg /a } METH_POST or !{ hdr(x-y) -m str 'a # b' }\"",
+        "event: on-frontend-http-request, condition: \"{ path,url_dec -m reg ^/+a } METH_POST or !{ hdr(x-y) -m str 'a # b' }\"",
         "event: on-frontend-http-request, args: [\"body=req.body\", \"n=req.body_size\"]",
         "event: on-backend-tcp-request",
         "event: on-backend-http-request, args: [\"req.body\"]",
         "event: on-server-session",
         "event: on-tcp-response",
         "event: on-http-response, args: [\"status=status\", \"type=res.hdr(content-type)\"], deny_status: 502",
-        "group: body, args: [\"path=path,url_dec\", \"body=req.body\"], condition: \"{ path,url_dec -m beg /upload } { req.body_size gt 0 } or METH_PUT !{ req.body -m sub '} || {' }\"",
+        "group: body, args: [\"path=path,url_dec\", \"body=req.body\"], condition: \"{ path,url_dec -m reg ^/+upload } { req.body_size gt 0 } or METH_PUT !{ req.body -m sub '} || {' }\"",
         "group: body, args: [\"body=req.body\"], no_verdict: allow",
         "group: body, args: [\"body=req.body,bytes(0,2000)\"], no_verdict: allow",
         "group: body, args: [\"body=req.body,bytes(0,2000)\"], verdict: none",
@@ -97,8 +97,8 @@ fn every_kind_of_configuration_passes_haproxys_check() {
     .collect();
     cases.extend(
         [
-            "routes: [{ messages: [x], backend: a, timeout: 20ms, haproxy: { condition: \"{ path,url_dec -m beg /a }\" } },\n\
-             { messages: [y], backend: b, timeout: 1s, haproxy: { args: [ip=src], condition: \"!{ path,url_dec -m beg /a }\" } },\n\
+            "routes: [{ messages: [x], backend: a, timeout: 20ms, haproxy: { condition: \"{ path,url_dec -m reg ^/+a }\" } },\n\
+             { messages: [y], backend: b, timeout: 1s, haproxy: { args: [ip=src], condition: \"!{ path,url_dec -m reg ^/+a }\" } },\n\
              { messages: [z, zz], backend: b, haproxy: { group: g, args: [ip=src], variables: [txn.body_allow], verdict: txn.body_allow } },\n\
              { messages: [w], backend: b, haproxy: { group: h, verdict: none } }]\n\
              on_failure: { default: { set: { txn.allow: true, txn.degraded: true }, unset: [txn.score] } }\n\
@@ -286,7 +286,7 @@ fn late_bodies_are_waited_for() {
 #[test]
 fn slow_bodies_of_other_requests_are_not_waited_for() {
     let asked = "group: body, args: [\"path=path,url_dec\", \"body=req.body\"], \
-                 condition: \"{ path,url_dec -m beg /upload } { req.body_size gt 0 }\"";
+                 condition: \"{ path,url_dec -m reg ^/+upload } { req.body_size gt 0 }\"";
     on_each_line("haproxy_config::generate", |line, binary| {
         let service = Service::start(decide("allow"));
         let bridge = bridge(&service, &format!("{}\nhaproxy: {{ body_timeout: 100ms }}", one_route(asked)));

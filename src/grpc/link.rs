@@ -253,6 +253,9 @@ impl Stream {
                 }
                 Poll::Ready(Some(Err(error))) => return Some(End::broken(chain(&error))),
                 Poll::Ready(None) => {
+                    if let Err(error) = self.messages.finish() {
+                        return Some(End::broken(error.to_string()));
+                    }
                     let trailers = match body.poll_trailers(&mut cx) {
                         Poll::Ready(Ok(trailers)) => trailers,
                         Poll::Ready(Err(error)) => return Some(End::broken(chain(&error))),

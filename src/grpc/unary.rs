@@ -104,21 +104,24 @@ async fn read(endpoint: &Arc<str>, mut body: RecvStream) -> Result<Bytes, Box<Fa
         let _ = body.flow_control().release_capacity(chunk.len());
         messages.push(chunk);
         while let Some(message) = messages.next().map_err(|error| invalid(error.to_string()))? {
-            answer = Some(message);
+            // gRPC: not one of them may count, since it cannot be said which.
+            if answer.replace(message).is_some() {
+                return Err(invalid(MORE_MESSAGES.to_owned()).into());
+            }
         }
     }
     let trailers = body.trailers().await.map_err(|error| CallError::lost(endpoint, &error))?;
     let ended = ended(trailers.as_ref());
-    match (ended.status.code(), answer) {
-        (Code::Ok, Some(answer)) => Ok(answer),
-        (Code::Ok, None) => {
-            Err(invalid(messages.finish().map_or_else(|error| error.to_string(), |()| NO_MESSAGE.to_owned())).into())
-        }
+    match (ended.status.code(), messages.finish(), answer) {
+        (Code::Ok, Ok(()), Some(answer)) => Ok(answer),
+        (Code::Ok, Ok(()), None) => Err(invalid(NO_MESSAGE.to_owned()).into()),
+        (Code::Ok, Err(error), _) => Err(invalid(error.to_string()).into()),
         _ => Err(rejected(endpoint, &ended)),
     }
 }
 
 const NO_MESSAGE: &str = "OK without a message";
+const MORE_MESSAGES: &str = "more than one message in the answer to a call";
 
 fn rejected(endpoint: &Arc<str>, ended: &Ended) -> Box<Failure> {
     let error = match ended.status.code() {

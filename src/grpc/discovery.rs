@@ -18,9 +18,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::backoff::Backoff;
-use super::resolver::Resolve;
+use super::resolver::{LeftOut, Resolve};
 use crate::config::{DnsConfig, DnsName};
-use crate::telemetry::event::{AddressesChanged, ResolutionFailed, ResolutionRecovered};
+use crate::telemetry::event::{AddressesChanged, AnswerCut, ResolutionFailed, ResolutionRecovered};
 use crate::telemetry::few;
 
 /// Before a question without an answer is asked again.
@@ -44,6 +44,7 @@ impl Discovery {
         let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
         let mut known = None;
         let mut is_failing = false;
+        let mut left_out = LeftOut::default();
         loop {
             // Who wanted an answer before gets this one.
             let _ = wanted.notified().now_or_never();
@@ -54,6 +55,9 @@ impl Discovery {
                     backoff.reset();
                     if std::mem::take(&mut is_failing) {
                         self.log_recovery();
+                    }
+                    if std::mem::replace(&mut left_out, answer.left_out) != answer.left_out {
+                        self.log_left_out(answer.left_out);
                     }
                     if self.is_news(known.as_ref(), &answer.addresses) {
                         known = Some(answer.addresses.clone());
@@ -95,6 +99,11 @@ impl Discovery {
         true
     }
 
+    fn log_left_out(&self, LeftOut { of_other_names, unusable, too_many }: LeftOut) {
+        let (backend, endpoint) = (&*self.backend, &*self.name.to_string());
+        AnswerCut { backend, endpoint, of_other_names, unusable, too_many }.record();
+    }
+
     fn log_failure(&self, reason: &str, is_first: bool, known: Option<&BTreeSet<SocketAddr>>) {
         let endpoint = &self.name.to_string();
         let kept = known.map_or(0, BTreeSet::len);
@@ -129,7 +138,7 @@ mod tests {
 
     fn answer(hosts: &[u8], ttl: u64) -> Result<Answer, String> {
         let addresses = hosts.iter().map(|host| SocketAddr::from(([10, 0, 0, *host], 1))).collect();
-        Ok(Answer { addresses, ttl: Duration::from_secs(ttl) })
+        Ok(Answer { addresses, ttl: Duration::from_secs(ttl), left_out: LeftOut::default() })
     }
 
     fn nothing() -> Result<Answer, String> {

@@ -211,7 +211,7 @@ async fn forever(mut task: impl AsyncFnMut()) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::resolver::Answer;
+    use super::super::resolver::{Answer, LeftOut};
     use super::*;
     use crate::config::Config;
 
@@ -233,7 +233,11 @@ mod tests {
                 let result = self.0.lock().unwrap().get(&name.host).cloned();
                 if let Some(result) = result {
                     let addresses = |addresses: Vec<&str>| addresses.iter().map(|address| address.parse().unwrap()).collect();
-                    return result.map(|found| Answer { addresses: addresses(found), ttl: Duration::from_secs(10) });
+                    return result.map(|found| Answer {
+                        addresses: addresses(found),
+                        ttl: Duration::from_secs(10),
+                        left_out: LeftOut::default(),
+                    });
                 }
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }

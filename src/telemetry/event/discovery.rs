@@ -3,6 +3,7 @@
 use tracing::{info, warn};
 
 use crate::telemetry::Count;
+use crate::telemetry::throttle::Throttle;
 
 /// DNS has other addresses for a name than before.
 pub(crate) struct AddressesChanged<'a> {
@@ -16,9 +17,12 @@ pub(crate) struct AddressesChanged<'a> {
 
 impl AddressesChanged<'_> {
     pub(crate) fn record(&self) {
+        static THROTTLE: Throttle = Throttle::of_many();
         Count::AddressChanges.increment();
         let Self { backend, endpoint, added, removed, addresses } = *self;
-        info!(backend, endpoint, added, removed, addresses, "addresses changed");
+        if let Some(suppressed) = THROTTLE.admit() {
+            info!(backend, endpoint, added, removed, addresses, suppressed, "addresses changed");
+        }
     }
 }
 
@@ -35,10 +39,41 @@ pub(crate) struct ResolutionFailed<'a> {
 
 impl ResolutionFailed<'_> {
     pub(crate) fn record(&self) {
+        static THROTTLE: Throttle = Throttle::of_many();
         Count::ResolutionFailures.increment();
         let Self { backend, endpoint, error, kept, is_first } = *self;
-        if is_first {
-            warn!(backend, endpoint, error, kept, "name not resolved, trying on with the addresses known so far");
+        if is_first && let Some(suppressed) = THROTTLE.admit() {
+            warn!(backend, endpoint, error, kept, suppressed, "name not resolved, trying on with the addresses known so far");
+        }
+    }
+}
+
+/// Parts of an answer of DNS are not used, and they are not those of the answer before.
+pub(crate) struct AnswerCut<'a> {
+    pub(crate) backend: &'a str,
+    pub(crate) endpoint: &'a str,
+    pub(crate) of_other_names: usize,
+    pub(crate) unusable: usize,
+    pub(crate) too_many: usize,
+}
+
+impl AnswerCut<'_> {
+    pub(crate) fn record(&self) {
+        static THROTTLE: Throttle = Throttle::of_many();
+        let Self { backend, endpoint, of_other_names, unusable, too_many } = *self;
+        if (of_other_names, unusable, too_many) == (0, 0, 0) {
+            return;
+        }
+        if let Some(suppressed) = THROTTLE.admit() {
+            warn!(
+                backend,
+                endpoint,
+                of_other_names,
+                unusable,
+                too_many,
+                suppressed,
+                "parts of the answer of DNS are not used: records of other names, addresses that no server has, addresses above the limit"
+            );
         }
     }
 }
@@ -51,7 +86,10 @@ pub(crate) struct ResolutionRecovered<'a> {
 
 impl ResolutionRecovered<'_> {
     pub(crate) fn record(&self) {
-        info!(backend = self.backend, endpoint = self.endpoint, "name resolved again");
+        static THROTTLE: Throttle = Throttle::of_many();
+        if let Some(suppressed) = THROTTLE.admit() {
+            info!(backend = self.backend, endpoint = self.endpoint, suppressed, "name resolved again");
+        }
     }
 }
 
@@ -63,7 +101,10 @@ pub(crate) struct EndpointHealthy<'a> {
 
 impl EndpointHealthy<'_> {
     pub(crate) fn record(&self) {
-        info!(backend = self.backend, endpoint = self.endpoint, "endpoint healthy");
+        static THROTTLE: Throttle = Throttle::of_many();
+        if let Some(suppressed) = THROTTLE.admit() {
+            info!(backend = self.backend, endpoint = self.endpoint, suppressed, "endpoint healthy");
+        }
     }
 }
 
@@ -76,9 +117,12 @@ pub(crate) struct EndpointUnhealthy<'a> {
 
 impl EndpointUnhealthy<'_> {
     pub(crate) fn record(&self) {
+        static THROTTLE: Throttle = Throttle::of_many();
         Count::EndpointsUnhealthy.increment();
         let Self { backend, endpoint, reason } = *self;
-        warn!(backend, endpoint, reason, "endpoint unhealthy, it gets no decisions");
+        if let Some(suppressed) = THROTTLE.admit() {
+            warn!(backend, endpoint, reason, suppressed, "endpoint unhealthy, it gets no decisions");
+        }
     }
 }
 
@@ -90,7 +134,10 @@ pub(crate) struct HealthUnimplemented<'a> {
 
 impl HealthUnimplemented<'_> {
     pub(crate) fn record(&self) {
+        static THROTTLE: Throttle = Throttle::of_many();
         let Self { backend, endpoint } = *self;
-        info!(backend, endpoint, "the service has no grpc.health.v1.Health, such endpoints count as healthy");
+        if let Some(suppressed) = THROTTLE.admit() {
+            info!(backend, endpoint, suppressed, "the service has no grpc.health.v1.Health, such endpoints count as healthy");
+        }
     }
 }

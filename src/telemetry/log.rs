@@ -14,6 +14,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::records::Records;
+use super::throttle::Throttle;
 use super::writer::Writer;
 use crate::config::{LogConfig, LogFormat, LogLevel};
 
@@ -60,12 +61,15 @@ pub(crate) fn complain(message: &str) {
 /// What panics say becomes a line of the log: the standard library would print it, and wait for whoever reads standard error, on whatever
 /// thread it is.
 pub(crate) fn log_panics() {
+    static THROTTLE: Throttle = Throttle::of_many();
     std::panic::set_hook(Box::new(|panic| {
+        // One that a peer can bring about would come with each NOTIFY.
+        let Some(suppressed) = THROTTLE.admit() else { return };
         let backtrace = Backtrace::capture();
         let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
         let thread = std::thread::current().name().unwrap_or_default().to_owned();
         let place = panic.location().map(ToString::to_string);
-        tracing::error!(panic = text(panic), place, thread, backtrace, "panic, a bug: please report it");
+        tracing::error!(panic = text(panic), place, thread, backtrace, suppressed, "panic, a bug: please report it");
     }));
 }
 

@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use tracing::{error, info, warn};
 
+use crate::telemetry::throttle::Throttle;
 use crate::telemetry::{Count, few};
 
 /// A new configuration is in effect.
@@ -56,13 +57,15 @@ pub(crate) struct ReadinessChanged<'a> {
 
 impl ReadinessChanged<'_> {
     pub(crate) fn record(&self) {
+        static THROTTLE: Throttle = Throttle::of_many();
+        let Some(suppressed) = THROTTLE.admit() else { return };
         let backends = few(self.missing);
         if self.missing.is_empty() {
-            info!("ready: every required backend has a server that takes decisions");
+            info!(suppressed, "ready: every required backend has a server that takes decisions");
         } else if self.at_start {
-            info!(backends, "not ready yet: required backends are not connected, health checks are refused");
+            info!(backends, suppressed, "not ready yet: required backends are not connected, health checks are refused");
         } else {
-            warn!(backends, "not ready: no server of a required backend takes decisions, health checks are refused");
+            warn!(backends, suppressed, "not ready: no server of a required backend takes decisions, health checks are refused");
         }
     }
 }

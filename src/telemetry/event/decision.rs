@@ -52,7 +52,10 @@ pub(crate) struct EndpointUp<'a> {
 
 impl EndpointUp<'_> {
     pub(crate) fn record(&self) {
-        info!(backend = self.backend, endpoint = self.endpoint, "endpoint connected");
+        static THROTTLE: Throttle = Throttle::of_many();
+        if let Some(suppressed) = THROTTLE.admit() {
+            info!(backend = self.backend, endpoint = self.endpoint, suppressed, "endpoint connected");
+        }
     }
 }
 
@@ -65,8 +68,11 @@ pub(crate) struct EndpointDown<'a> {
 
 impl EndpointDown<'_> {
     pub(crate) fn record(&self) {
+        static THROTTLE: Throttle = Throttle::of_many();
         let Self { backend, endpoint, error } = *self;
-        warn!(backend, endpoint, error = %error, "endpoint not connected, trying on");
+        if let Some(suppressed) = THROTTLE.admit() {
+            warn!(backend, endpoint, error = %error, suppressed, "endpoint not connected, trying on");
+        }
     }
 }
 
@@ -100,11 +106,14 @@ pub(crate) struct EndpointEjected<'a> {
 
 impl EndpointEjected<'_> {
     pub(crate) fn record(&self) {
+        static THROTTLE: Throttle = Throttle::of_many();
         Count::Ejections.increment();
         self.metrics.ejected(self.by_success_rate);
         let Self { backend, endpoint, time, .. } = *self;
         let reason = if self.by_success_rate { "success rate" } else { "consecutive failures" };
-        warn!(backend, endpoint, reason, time = format_duration(time), "endpoint ejected");
+        if let Some(suppressed) = THROTTLE.admit() {
+            warn!(backend, endpoint, reason, time = format_duration(time), suppressed, "endpoint ejected");
+        }
     }
 }
 
@@ -116,7 +125,10 @@ pub(crate) struct EndpointBack<'a> {
 
 impl EndpointBack<'_> {
     pub(crate) fn record(&self) {
-        info!(backend = self.backend, endpoint = self.endpoint, "endpoint answers again");
+        static THROTTLE: Throttle = Throttle::of_many();
+        if let Some(suppressed) = THROTTLE.admit() {
+            info!(backend = self.backend, endpoint = self.endpoint, suppressed, "endpoint answers again");
+        }
     }
 }
 
@@ -131,11 +143,13 @@ pub(crate) struct StreamRefused<'a> {
 
 impl StreamRefused<'_> {
     pub(crate) fn record(&self) {
+        static THROTTLE: Throttle = Throttle::of_many();
+        let Some(suppressed) = THROTTLE.admit() else { return };
         let Self { backend, endpoint, is_missing, status } = *self;
         if is_missing {
-            info!(backend, endpoint, "the service has no DecideStream, each decision is a Decide call");
+            info!(backend, endpoint, suppressed, "the service has no DecideStream, each decision is a Decide call");
         } else {
-            warn!(backend, endpoint, status = %status, "the service refused DecideStream, each decision is a Decide call until a reconnect");
+            warn!(backend, endpoint, status = %status, suppressed, "the service refused DecideStream, each decision is a Decide call until a reconnect");
         }
     }
 }

@@ -3,6 +3,8 @@
 
 use tracing::{info, warn};
 
+use crate::telemetry::throttle::Throttle;
+
 /// Where lines from here come from, as `tracing` knows it.
 pub(in crate::telemetry) const TARGET: &str = module_path!();
 
@@ -17,8 +19,11 @@ pub(crate) struct ExportFailed<'a> {
 
 impl ExportFailed<'_> {
     pub(crate) fn record(&self) {
+        static THROTTLE: Throttle = Throttle::of_many();
         let Self { signal, endpoint, error, advice } = *self;
-        warn!(signal, endpoint, error, advice, "telemetry not exported, trying on; decisions are not affected");
+        if let Some(suppressed) = THROTTLE.admit() {
+            warn!(signal, endpoint, error, advice, suppressed, "telemetry not exported, trying on; decisions are not affected");
+        }
     }
 }
 
@@ -32,8 +37,11 @@ pub(crate) struct ExportRecovered<'a> {
 
 impl ExportRecovered<'_> {
     pub(crate) fn record(&self) {
+        static THROTTLE: Throttle = Throttle::of_many();
         let Self { signal, endpoint, dropped } = *self;
-        info!(signal, endpoint, dropped, "telemetry exported again");
+        if let Some(suppressed) = THROTTLE.admit() {
+            info!(signal, endpoint, dropped, suppressed, "telemetry exported again");
+        }
     }
 }
 
@@ -59,7 +67,10 @@ pub(crate) struct ExportRejected<'a> {
 
 impl ExportRejected<'_> {
     pub(crate) fn record(&self) {
+        static THROTTLE: Throttle = Throttle::of_many();
         let Self { signal, endpoint, rejected, message } = *self;
-        warn!(signal, endpoint, rejected, said = message, "the receiver of telemetry did not want all of it");
+        if let Some(suppressed) = THROTTLE.admit() {
+            warn!(signal, endpoint, rejected, said = message, suppressed, "the receiver of telemetry did not want all of it");
+        }
     }
 }

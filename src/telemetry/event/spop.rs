@@ -3,12 +3,22 @@
 use std::io;
 use std::time::Duration;
 
-use tracing::{debug, error, warn};
+use tracing::{Level, debug, enabled, error, warn};
 
 use crate::spop::StatusCode;
 use crate::telemetry::Count;
 use crate::telemetry::metrics::{Hello, ListenerMetrics, Refusal, Side};
 use crate::telemetry::throttle::Throttle;
+
+/// A line at debug, where it is wanted.
+macro_rules! detail {
+    ($($fields:tt)*) => {{
+        static THROTTLE: Throttle = Throttle::of_details();
+        if enabled!(Level::DEBUG) && let Some(suppressed) = THROTTLE.admit() {
+            debug!(suppressed, $($fields)*);
+        }
+    }};
+}
 
 /// A peer connected.
 pub(crate) struct ConnectionOpened<'a> {
@@ -21,7 +31,7 @@ impl ConnectionOpened<'_> {
     pub(crate) fn record(&self) {
         Count::Connections.increment();
         self.metrics.accepted.increment();
-        debug!(listener = self.listener, peer = self.peer, "connection opened");
+        detail!(listener = self.listener, peer = self.peer, "connection opened");
     }
 }
 
@@ -95,7 +105,7 @@ impl Established<'_> {
     pub(crate) fn record(&self) {
         self.metrics.hello(Hello::Established);
         let engine_id = String::from_utf8_lossy(self.engine_id.get(..64).unwrap_or(self.engine_id));
-        debug!(listener = self.listener, peer = self.peer, %engine_id, max_frame_size = self.max_frame_size, "engine connected");
+        detail!(listener = self.listener, peer = self.peer, %engine_id, max_frame_size = self.max_frame_size, "engine connected");
     }
 }
 
@@ -111,7 +121,7 @@ impl HealthChecked<'_> {
     pub(crate) fn record(&self) {
         Count::HealthChecks.increment();
         self.metrics.hello(if self.ready { Hello::HealthCheck } else { Hello::NotReady });
-        debug!(listener = self.listener, peer = self.peer, ready = self.ready, "health check");
+        detail!(listener = self.listener, peer = self.peer, ready = self.ready, "health check");
     }
 }
 
@@ -137,7 +147,7 @@ impl ConnectionClosed<'_> {
             self.metrics.disconnected(Side::None, status);
         }
         match self.fault {
-            None => debug!(listener, peer, abandoned, "connection closed"),
+            None => detail!(listener, peer, abandoned, "connection closed"),
             Some(fault) => {
                 Count::ProtocolErrors.increment();
                 if let Some(suppressed) = THROTTLE.admit() {
@@ -218,9 +228,12 @@ pub(crate) struct ProcessorPanicked<'a> {
 
 impl ProcessorPanicked<'_> {
     pub(crate) fn record(&self) {
+        static THROTTLE: Throttle = Throttle::new();
         Count::Panics.increment();
         self.metrics.panics.increment();
-        error!(listener = self.listener, panic = self.panic, "processor panicked, the NOTIFY got the fallback");
+        if let Some(suppressed) = THROTTLE.admit() {
+            error!(listener = self.listener, panic = self.panic, suppressed, "processor panicked, the NOTIFY got the fallback");
+        }
     }
 }
 

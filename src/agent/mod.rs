@@ -235,8 +235,8 @@ impl<P: Process> AgentBuilder<P> {
         self
     }
 
-    /// How long a connection may be without any NOTIFY; then AGENT-DISCONNECT 0. Default `None`, never: HAProxy closes what it
-    /// no longer needs itself.
+    /// How long a connection may be without any NOTIFY; then AGENT-DISCONNECT 0. Default `None`: HAProxy closes what it no longer
+    /// needs itself, and only a connection that has never had a NOTIFY ends, after a minute.
     #[must_use]
     pub fn idle_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.settings.idle_timeout = timeout;

@@ -36,7 +36,8 @@ pub(super) const READ_TIMEOUT: Limit<Duration> = Limit { range: millis(10)..=sec
 /// Without any progress while there is something to write. Bounds what a peer that never reads may hold.
 pub(super) const WRITE_TIMEOUT: Limit<Duration> = Limit { range: millis(10)..=secs(600), default: Some(secs(10)) };
 
-/// Without a frame in either direction. Never by default: HAProxy closes its idle connections itself.
+/// Without a frame in either direction. Never by default, but for connections that have never had a NOTIFY: HAProxy closes its idle
+/// connections itself.
 pub(super) const IDLE_TIMEOUT: Limit<OrNever> =
     Limit { range: OrNever(Some(secs(1)))..=OrNever(Some(secs(86_400))), default: Some(OrNever(None)) };
 

@@ -82,6 +82,11 @@ impl Listed {
         self.metrics.in_flight.add(1);
     }
 
+    /// Whether a NOTIFY has come.
+    pub(crate) fn has_notified(&self) -> bool {
+        self.connection.notifies.load(Ordering::Relaxed) > 0
+    }
+
     /// A NOTIFY is over, acknowledged or not.
     pub(crate) fn end(&self) {
         self.connection.in_flight.fetch_sub(1, Ordering::Relaxed);

@@ -23,6 +23,10 @@ pub(super) const LINGER: Duration = Duration::from_secs(1);
 /// often answered with the next NOTIFY, which would cross our good-bye.
 const QUIET: Duration = Duration::from_millis(5);
 
+/// How long a connection may be there without its first NOTIFY. HAProxy opens one when it has a NOTIFY to send, and what it opens for
+/// health checks ends with their answer: whoever only says HELLO must not keep a place from HAProxy for ever.
+const FIRST_NOTIFY: Duration = Duration::from_secs(60);
+
 /// Becomes ready when a phase of the stop is reached.
 pub(super) type StopSignal = Pin<Box<dyn Future<Output = Phase> + Send>>;
 
@@ -120,7 +124,8 @@ where
         let serving = matches!(self.stage, Stage::Serving);
         let awaits_hello = serving && !self.session.is_established();
         let write = if self.drain.phase() == Phase::Closing { LINGER } else { settings.write_timeout };
-        let idle = settings.idle_timeout.filter(|_| self.session.is_established() && self.jobs.is_empty());
+        let idle = settings.idle_timeout.or((!self.listed.has_notified()).then_some(FIRST_NOTIFY));
+        let idle = idle.filter(|_| self.session.is_established() && self.jobs.is_empty());
         let running = [
             awaits_hello.then_some((self.accepted, settings.handshake_timeout, Timeout::Handshake)),
             self.frame_begun.map(|begun| (begun, settings.read_timeout, Timeout::Read)),

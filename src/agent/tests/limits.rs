@@ -21,6 +21,21 @@ async fn idle_connections_end_without_fault_when_asked_to() {
     assert_eq!(engine.disconnected().await.status, StatusCode::NORMAL);
 }
 
+/// HAProxy keeps the connections that it has used for as long as it likes, and opens none without using it.
+#[tokio::test(start_paused = true)]
+async fn without_an_idle_timeout_only_connections_end_that_were_never_used() {
+    let server = serve(|builder| builder, instant());
+    let mut unused = server.established().await;
+    let mut used = server.established().await;
+    used.notify([1]).await;
+    used.ack().await;
+    tokio::time::sleep(Duration::from_secs(90)).await;
+    assert_eq!(unused.disconnected().await.status, StatusCode::NORMAL);
+    tokio::time::sleep(Duration::from_secs(86_400)).await;
+    used.notify([2]).await;
+    used.ack().await;
+}
+
 /// On a thread of its own: what this guards against is a loop that no timeout of the test's runtime would interrupt.
 #[test]
 fn a_refused_peer_that_never_stops_sending_is_left() {

@@ -42,7 +42,8 @@ pub(in crate::config) struct Listener {
     /// Without any progress while there is something to write.
     #[schemars(transform = limits::WRITE_TIMEOUT.clone())]
     pub(in crate::config) write_timeout: Option<String>,
-    /// Without a frame. HAProxy closes its idle connections itself.
+    /// Without a frame. HAProxy closes its idle connections itself. Without this, a connection ends on which no NOTIFY has come within
+    /// a minute of its HELLO.
     #[schemars(transform = limits::IDLE_TIMEOUT.clone())]
     pub(in crate::config) idle_timeout: Option<String>,
     /// HAProxy's `option var-prefix`, or the engine's name without it. Only used to check the length of variable names, here and

@@ -1,5 +1,6 @@
 //! What is where, and what is said to requests for something else.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,7 +34,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Answer = Response<Full<Bytes>>;
 
-pub(super) async fn answer(request: Request<Incoming>, is_local: bool, state: &State) -> Answer {
+pub(super) async fn answer(request: Request<Incoming>, is_local: bool, state: &Arc<State>) -> Answer {
     if request.method() == Method::PUT && request.uri().path() == "/log-level" {
         return set_log_level(request, is_local, state).await;
     }
@@ -46,13 +47,22 @@ pub(super) async fn answer(request: Request<Incoming>, is_local: bool, state: &S
         "/" => text(StatusCode::OK, format!("spop-bridge {}\n\n{}", env!("CARGO_PKG_VERSION"), list())),
         "/live" => text(StatusCode::OK, "live\n"),
         "/ready" => ready(state),
-        "/metrics" => metrics(&request),
-        "/config" => json(&answers::config(state)),
-        "/backends" => json(&answers::backends(state)),
-        "/connections" => json(&answers::connections(state)),
+        "/metrics" => aside(state, metrics(&request)).await,
+        "/config" => aside(state, |state| json(&answers::config(state))).await,
+        "/backends" => aside(state, |state| json(&answers::backends(state))).await,
+        "/connections" => aside(state, |state| json(&answers::connections(state))).await,
         "/log-level" => json(&answers::log_level(state)),
         _ => text(StatusCode::NOT_FOUND, format!("Nothing here. There is:\n\n{}", list())),
     }
+}
+
+/// Makes an answer that is as long as the configuration, on a thread where nothing waits for it: with ten thousand routes it takes a
+/// while.
+async fn aside(state: &Arc<State>, make: impl FnOnce(&State) -> Answer + Send + 'static) -> Answer {
+    let state = Arc::clone(state);
+    let made = tokio::task::spawn_blocking(move || make(&state)).await;
+    // A bug: hyper would close the connection.
+    made.unwrap_or_else(|_| text(StatusCode::INTERNAL_SERVER_ERROR, "Internal error, please report it.\n"))
 }
 
 fn ready(state: &State) -> Answer {
@@ -63,10 +73,10 @@ fn ready(state: &State) -> Answer {
     text(StatusCode::SERVICE_UNAVAILABLE, obstacles.iter().map(|line| format!("{line}\n")).collect::<String>())
 }
 
-fn metrics(request: &Request<Incoming>) -> Answer {
+fn metrics(request: &Request<Incoming>) -> impl FnOnce(&State) -> Answer + Send + use<> {
     let accepts = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let format = Format::accepted(&accepts.collect::<Vec<_>>().join(","));
-    response(StatusCode::OK, format.content_type(), Snapshot::now().text(format))
+    move |_| response(StatusCode::OK, format.content_type(), Snapshot::now().text(format))
 }
 
 async fn set_log_level(request: Request<Incoming>, is_local: bool, state: &State) -> Answer {

@@ -66,8 +66,12 @@ pub(super) fn metrics(
                 _ = stop.wait_for(|stop| *stop) => true,
                 _ = interval.tick() => false,
             };
-            let (message, points) = encode::metrics(&resource, &Snapshot::now(), exemplars);
-            export.send(&message, points).await;
+            let resource = resource.clone();
+            // Takes as long as there are series, and this thread has other things to do.
+            let encode = move || encode::metrics(&resource, &Snapshot::now(), exemplars);
+            if let Ok((message, points)) = tokio::task::spawn_blocking(encode).await {
+                export.send(&message, points).await;
+            }
             if is_stopping {
                 return;
             }

@@ -18,7 +18,7 @@
 //! ```
 //!
 //! Start reading at `app`, which composes all of it, then follow the arrows. A module imports to its right only:
-//! `cli → app → {worker, control} → {agent, bridge, admin} → grpc → tls → telemetry → config → {spop, pb, protobuf, deadline, timer, shutdown}`.
+//! `cli → app → {worker, control} → {agent, bridge, admin} → grpc → tls → telemetry → config → {spop, pb, printable, protobuf, deadline, timer, shutdown}`.
 //! `otlp` carries telemetry out, from below `cli` and above `tls`. `haproxy` writes and reads HAProxy's
 //! configuration for `cli`, and knows only `config`. `service` stands beside them and knows only `pb` and `shutdown`; `internals` is for benchmarks and fuzz targets.
 #![deny(missing_docs)]
@@ -49,6 +49,8 @@ pub mod internals;
 mod otlp;
 #[cfg(feature = "service")]
 pub mod pb;
+#[cfg(feature = "bridge")]
+mod printable;
 #[cfg(feature = "bridge")]
 mod protobuf;
 #[cfg(feature = "service")]

@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::answers;
 use super::state::State;
 use crate::config::LogLevel;
+use crate::printable::printable_json;
 use crate::telemetry::metrics::Snapshot;
 use crate::telemetry::metrics::text::Format;
 
@@ -107,7 +108,7 @@ fn list() -> String {
 }
 
 fn json(value: &Value) -> Answer {
-    response(StatusCode::OK, "application/json", format!("{value:#}\n"))
+    response(StatusCode::OK, "application/json", printable_json(&format!("{value:#}\n")).into_owned())
 }
 
 fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {

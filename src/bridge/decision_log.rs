@@ -9,6 +9,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use super::answer::Asked;
 use super::report::{Part, Report};
 use crate::config::{Cause, Config, DecisionLogConfig, Pattern};
+use crate::printable::printable_json;
 use crate::spop::{Message, TypedData};
 use crate::telemetry::decision_log;
 use crate::telemetry::trace::hex;
@@ -48,7 +49,7 @@ pub(super) fn record<E>(config: &Config, asked: &Asked<'_, '_, E>, report: &Repo
         "messages": messages,
         "decisions": decisions,
     });
-    decision_log::write(format!("{line}\n").as_bytes());
+    decision_log::write(format!("{}\n", printable_json(&line.to_string())).as_bytes());
 }
 
 fn decision(config: &Config, part: &Part<'_>) -> Value {

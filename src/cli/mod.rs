@@ -1,9 +1,9 @@
 //! The command line: one file a command, and the exit codes.
 
-/// Prints a line of a command's output.
+/// Prints a line of a command's output, or several. Text of others in it does nothing to a terminal.
 macro_rules! say {
     ($($arg:tt)*) => {
-        crate::cli::output::print(format_args!("{}\n", format_args!($($arg)*)))
+        crate::cli::output::print(format_args!("{}\n", crate::printable::PrintableLines(format_args!($($arg)*))))
     };
 }
 
@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use exit::{Exit, Failure, exit_codes};
+
 
 /// Decisions for HAProxy, from a gRPC service in any language.
 ///

@@ -101,5 +101,5 @@ fn print(actions: &Actions, json: bool) {
         serde_json::json!({"action": kind, "scope": scope.as_str(), "name": name.escape_ascii().to_string(), "value": value})
     };
     let actions: Vec<_> = actions.iter().map(object).collect();
-    say!("{}", serde_json::json!({ "actions": actions }));
+    super::output::say_json(serde_json::json!({ "actions": actions }));
 }

@@ -19,7 +19,7 @@ enum Format {
 /// Prints the schema.
 pub(super) fn run(args: &Args) {
     match args.format {
-        Format::Json => say!("{:#}", crate::config::schema()),
+        Format::Json => super::output::say_json(format_args!("{:#}", crate::config::schema())),
         Format::Markdown => say!("{}", crate::config::reference().trim_end()),
     }
 }

@@ -13,10 +13,12 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::format::{PrintableFields, PrintableJson};
 use super::records::Records;
 use super::throttle::Throttle;
 use super::writer::Writer;
 use crate::config::{LogConfig, LogFormat, LogLevel};
+use crate::printable::{PrintableLines, without_passwords};
 
 /// Replaces the filter of the log that [`init`] has started.
 static REPLACE: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
@@ -34,18 +36,19 @@ pub(crate) fn init(config: &LogConfig) {
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter(config.level)).with_writer(writer).with_target(false);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter(config.level)).with_target(false);
     // It would print them itself, and wait for whoever reads that.
     let builder = builder.log_internal_errors(false);
     // A log that is already set (tests in one process) stays. The two kinds of a handle are different types.
     if json {
-        let builder = builder.json().flatten_event(true).with_filter_reloading();
+        let writer = || PrintableJson(writer());
+        let builder = builder.json().flatten_event(true).with_writer(writer).with_filter_reloading();
         let handle = builder.reload_handle();
         if builder.finish().with(Records).try_init().is_ok() {
             let _ = REPLACE.set(Box::new(move |filter| drop(handle.reload(filter))));
         }
     } else {
-        let builder = builder.with_ansi(terminal).with_filter_reloading();
+        let builder = builder.fmt_fields(PrintableFields).with_writer(writer).with_ansi(terminal).with_filter_reloading();
         let handle = builder.reload_handle();
         if builder.finish().with(Records).try_init().is_ok() {
             let _ = REPLACE.set(Box::new(move |filter| drop(handle.reload(filter))));
@@ -55,7 +58,7 @@ pub(crate) fn init(config: &LogConfig) {
 
 /// Says on standard error why the process ends, before there is a log or in its place.
 pub(crate) fn complain(message: &str) {
-    writer().push(format!("spop-bridge: {message}\n").as_bytes());
+    writer().push(format!("spop-bridge: {}\n", PrintableLines(without_passwords(message))).as_bytes());
 }
 
 /// What panics say becomes a line of the log: the standard library would print it, and wait for whoever reads standard error, on whatever

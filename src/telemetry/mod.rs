@@ -14,6 +14,8 @@ pub(crate) mod event;
 #[cfg(feature = "bridge")]
 mod few;
 #[cfg(feature = "bridge")]
+mod format;
+#[cfg(feature = "bridge")]
 mod log;
 #[cfg_attr(not(feature = "bridge"), allow(dead_code, reason = "the bridge reads them"))]
 pub(crate) mod metrics;
@@ -46,3 +48,5 @@ pub(crate) fn flush(limit: Duration) {
     log::flush(end);
     decision_log::flush(end);
 }
+#[cfg(all(test, feature = "bridge", feature = "tls"))]
+mod tests;

@@ -104,7 +104,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let report = super::control_runtime()?.block_on(bench(args, &plan))?;
     if args.json {
         let json = serde_json::to_string(&report).map_err(|error| Failure::new(Exit::Failed, error))?;
-        say!("{json}");
+        super::output::say_json(json);
     } else {
         report.print();
     }

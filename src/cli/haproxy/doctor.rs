@@ -163,5 +163,5 @@ fn print_json(report: &Report, version: Version) {
         "silenced": report.silenced,
         "findings": report.findings.iter().map(finding).collect::<Vec<_>>(),
     });
-    say!("{document:#}");
+    crate::cli::output::say_json(format_args!("{document:#}"));
 }

@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use super::exit::{Exit, Failure};
 use crate::config::parse_duration;
+use crate::printable::{PrintableLines, printable_json};
 
 /// Show how a running bridge is: whether it is ready and why not, decisions and fallbacks, backends, warnings.
 ///
@@ -58,7 +59,11 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 async fn once(args: &Args) -> Result<(), Failure> {
     let seen = Seen::now(&args.admin).await?;
     let report = Report::new(&seen, None);
-    say!("{}", report.show(args.json));
+    if args.json {
+        super::output::say_json(report.show(true));
+    } else {
+        say!("{}", report.show(false));
+    }
     if seen.obstacles.is_empty() { Ok(()) } else { Err(Failure::silent(Exit::Failed)) }
 }
 
@@ -80,13 +85,14 @@ async fn watch(args: &Args, interval: Duration) -> Result<(), Failure> {
             Err(Failure { message, .. }) if args.json => serde_json::json!({ "error": message }).to_string(),
             Err(Failure { message, .. }) => message,
         };
-        if print(&shown, clear).is_err() {
+        if print(shown, args.json, clear).is_err() {
             return Ok(());
         }
     }
 }
 
-fn print(text: &str, clear: bool) -> std::io::Result<()> {
+fn print(text: String, json: bool, clear: bool) -> std::io::Result<()> {
+    let text = if json { printable_json(&text).into_owned() } else { PrintableLines(text).to_string() };
     let mut out = std::io::stdout().lock();
     if clear {
         // From the top, and nothing of before.

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use super::report::{Report, Route};
+use crate::printable::Printable;
 use crate::telemetry::metrics::families as f;
 
 /// Before a certificate ends, for people to renew it.
@@ -147,7 +148,7 @@ impl Table {
     }
 
     fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.0.push(cells.into_iter().collect());
+        self.0.push(cells.into_iter().map(|cell| Printable(cell).to_string()).collect());
     }
 
     fn draw(&self, screen: &mut String) {
@@ -170,13 +171,11 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-/// A value as it is read. What a terminal would carry out is shown with escapes.
+/// A value as it is read, on one line.
 fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
-        Value::String(text) => {
-            text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
-        }
+        Value::String(text) => Printable(text).to_string(),
         value => value.to_string(),
     }
 }
@@ -214,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_terminal_carries_nothing_out() {
-        assert_eq!(text(&Value::from("a\u{1b}[2Jb\u{9b}c")), "a\\u{1b}[2Jb\\u{9b}c");
+        assert_eq!(text(&Value::from("a\u{1b}[2Jb\u{9b}c\nd")), "a\\u{1b}[2Jb\\u{9b}c\\nd");
     }
 
     #[test]

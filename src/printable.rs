@@ -113,7 +113,8 @@ pub(crate) mod tests {
 
     #[test]
     fn languages_are_printable() {
-        for text in ["plain \"quotes\" 'and' \\", "Grüße", "e\u{301}", "ไม่อนุญาต", "запрещено", "禁止", "👍🏽", "مرفوض"] {
+        for text in ["plain \"quotes\" 'and' \\", "Grüße", "e\u{301}", "ไม่อนุญาต", "запрещено", "禁止", "👍🏽", "مرفوض"]
+        {
             assert_eq!(Printable(text).to_string(), text);
             assert_eq!(printable_json(text), text);
         }

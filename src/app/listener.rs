@@ -26,8 +26,9 @@ pub(super) const CLOSING_TIME: Duration = Duration::from_secs(2);
 pub(crate) enum BindError {
     #[error("{place}.bind: cannot listen on {bind}: {source}. {advice}")]
     Bind { place: String, bind: String, source: io::Error, advice: &'static str },
-    #[error("{place}.unix: no {kind} `{name}` on this system; use a number or another name")]
-    UnknownOwner { place: String, kind: &'static str, name: String },
+    /// Without the name, which may have come from the environment.
+    #[error("{place}.unix.{kind}: no such {kind} on this system; use a number or another name")]
+    UnknownOwner { place: String, kind: &'static str },
 }
 
 /// Binds what stands at `index` in the configuration.
@@ -40,9 +41,9 @@ pub(super) async fn bind_at(place: &str, bind: &Bind) -> Result<SocketListener, 
     let bound = match bind {
         Bind::Tcp(address) => bind_tcp(address).await,
         Bind::Unix { path, mode, user, group } => {
-            let unknown = |kind, name: &str| BindError::UnknownOwner { place: place.to_owned(), kind, name: name.to_owned() };
-            let user = user.as_deref().map(|name| user_id(name).ok_or_else(|| unknown("user", name))).transpose()?;
-            let group = group.as_deref().map(|name| group_id(name).ok_or_else(|| unknown("group", name))).transpose()?;
+            let unknown = |kind| BindError::UnknownOwner { place: place.to_owned(), kind };
+            let user = user.as_deref().map(|name| user_id(name).ok_or_else(|| unknown("user"))).transpose()?;
+            let group = group.as_deref().map(|name| group_id(name).ok_or_else(|| unknown("group"))).transpose()?;
             SocketListener::bind_unix(&UnixSocket::new(path).mode(*mode).owner(user, group))
         }
     };

@@ -162,7 +162,9 @@ impl App {
     fn needs_restart(&self, config: &Config, kept: &[Option<usize>]) -> Vec<Problem> {
         let (old, root) = (&*self.generation.config, Path::root());
         let mut problems = Vec::new();
-        let mut refuse = |path, found: String, as_before: String| {
+        let mut refuse = |path: Path, found: String, as_before: String| {
+            // Either may have come from the environment.
+            let (found, as_before) = (config.effective.shown(&path, found), old.effective.shown(&path, as_before));
             problems.push(Problem { path, found, expected: format!("{as_before} as before, for another it needs a restart") });
         };
         for (index, (listener, position)) in config.listeners.iter().zip(kept).enumerate() {

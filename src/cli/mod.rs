@@ -29,7 +29,6 @@ use std::time::Duration;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use exit::{Exit, Failure, exit_codes};
 
-
 /// Decisions for HAProxy, from a gRPC service in any language.
 ///
 /// A sidecar that speaks SPOP to HAProxy and gRPC to a decision service.

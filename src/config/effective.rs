@@ -2,16 +2,24 @@
 //!
 //! It is a configuration again: written to a file it means the same, but for secrets, which are not in it.
 
+use std::fmt::Display;
+
 use serde_json::{Map, Value, json};
 
-use super::model::{Bind, Config, REDACTED, is_secret};
+use super::error::Shown;
+use super::model::{Bind, Config, REDACTED};
+use super::path::Path;
 use super::{raw, schema};
+use crate::printable::without_passwords;
 
-/// A whole configuration as a tree, without secrets.
+/// A whole configuration as a tree, without secrets: no metadata, and what came from the environment as it is written.
 ///
 /// It says nothing that the rest of the [`Config`] does not: two that mean the same are equal, however they are written.
 #[derive(Clone, Debug, Default)]
-pub struct Effective(Value);
+pub struct Effective {
+    tree: Value,
+    shown: Shown,
+}
 
 impl PartialEq for Effective {
     fn eq(&self, _: &Self) -> bool {
@@ -20,20 +28,30 @@ impl PartialEq for Effective {
 }
 
 impl Effective {
-    /// Of the tree that `config` was made from.
-    pub(super) fn new(mut tree: Value, config: &Config) -> Self {
+    /// Of the tree that `config` was made from, with `shown` in place of what came from the environment.
+    pub(super) fn new(mut tree: Value, config: &Config, shown: Shown) -> Self {
+        quote(&mut tree);
+        for (path, written) in &shown {
+            if let Some(value) = path.find(&mut tree) {
+                *value = without_passwords(written).into();
+            }
+        }
         if let Some(tree) = tree.as_object_mut() {
-            complete_by_meaning(tree, config);
+            complete_by_meaning(tree, config, &shown);
         }
         complete(&mut tree, &schema::shape());
-        quote(&mut tree);
-        Self(tree)
+        Self { tree, shown }
+    }
+
+    /// The value at `path` as it may be shown in a problem.
+    pub(crate) fn shown(&self, path: &Path, value: impl Display) -> String {
+        self.shown.get(path).map_or_else(|| value.to_string(), String::clone)
     }
 
     /// The keys and values, as in a file.
     #[must_use]
     pub fn tree(&self) -> &Value {
-        &self.0
+        &self.tree
     }
 }
 
@@ -45,8 +63,7 @@ fn complete(value: &mut Value, schema: &Value) {
             let any = &schema["additionalProperties"];
             for (key, value) in map.iter_mut() {
                 match schema["properties"].get(key) {
-                    Some(property) if is_write_only(property) => *value = REDACTED.into(),
-                    None if is_write_only(any) && is_secret(key) => *value = REDACTED.into(),
+                    property if is_write_only(property.unwrap_or(any)) => *value = REDACTED.into(),
                     property => complete(value, property.unwrap_or(any)),
                 }
             }
@@ -79,20 +96,23 @@ fn default(key: &str, schema: &Value) -> Option<Value> {
 }
 
 /// Defaults that follow from something else.
-fn complete_by_meaning(tree: &mut Map<String, Value>, config: &Config) {
+fn complete_by_meaning(tree: &mut Map<String, Value>, config: &Config, shown: &Shown) {
     let say = |tree: &mut Map<String, Value>, key: &str, value: Value| _ = tree.entry(key).or_insert(value);
     say(tree, "workers", config.workers.get().into());
     say(tree, "listeners", json!([{ "bind": raw::DEFAULT_BIND }]));
     let backend = config.backends.first().map(|backend| &*backend.name);
     say(tree, "routes", json!([{ "backend": backend }]));
-    for (listener, config) in objects(tree.get_mut("listeners")).zip(&config.listeners) {
-        say(listener, "name", (*config.name).into());
+    // Names that follow from something else are shown as that is.
+    let name = |name: &str, from: &Path| shown.get(from).map_or_else(|| name.replace('$', "$$"), String::clone).into();
+    let root = Path::root();
+    for (index, (listener, config)) in objects(tree.get_mut("listeners")).zip(&config.listeners).enumerate() {
+        say(listener, "name", name(&config.name, &root.key("listeners").index(index).key("bind")));
         if let Bind::Unix { mode, .. } = &config.bind {
             say(listener, "unix", json!({ "mode": format!("{mode:04o}") }));
         }
     }
-    for (route, config) in objects(tree.get_mut("routes")).zip(&config.routes) {
-        say(route, "name", (*config.name).into());
+    for (index, (route, config)) in objects(tree.get_mut("routes")).zip(&config.routes).enumerate() {
+        say(route, "name", name(&config.name, &root.key("routes").index(index).key("messages").index(0)));
         say(route, "messages", json!(["*"]));
     }
     for config in &config.backends {

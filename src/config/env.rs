@@ -7,13 +7,17 @@
 //! | `$$` | one `$` |
 //!
 //! Anything else after a `$` is a problem, so that a forgotten brace is noticed. Values are not expanded again.
+//!
+//! What came this way may be a secret, whatever it is for: it is shown as it is written.
+
+use std::fmt::Write;
 
 /// A text with its references replaced.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Expanded {
     pub(super) text: String,
-    /// Whether anything came from the environment, and not only a `$$` was undone.
-    pub(super) referenced: bool,
+    /// What to show instead, if anything came from the environment: the text as it is written, without defaults.
+    pub(super) shown: Option<String>,
 }
 
 /// Why a reference could not be replaced.
@@ -25,16 +29,22 @@ pub(super) struct BadReference {
 
 /// Replaces every reference in `text` with what `env` says.
 pub(super) fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Expanded, BadReference> {
-    let mut expanded = Expanded { text: String::with_capacity(text.len()), referenced: false };
+    let mut expanded = String::with_capacity(text.len());
+    let mut shown = String::new();
+    let mut referenced = false;
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
-        expanded.text.push_str(before);
+        expanded.push_str(before);
+        shown.push_str(before);
         rest = if let Some(after) = after.strip_prefix('$') {
-            expanded.text.push('$');
+            expanded.push('$');
+            shown.push_str("$$");
             after
         } else if let Some((reference, after)) = after.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
-            expanded.text.push_str(&value(reference, env)?);
-            expanded.referenced = true;
+            let (name, default) = name_and_default(reference);
+            expanded.push_str(&value(reference, env)?);
+            let _ = write!(shown, "${{{name}{}}}", if default.is_some() { ":-(redacted)" } else { "" });
+            referenced = true;
             after
         } else {
             return Err(BadReference {
@@ -43,18 +53,25 @@ pub(super) fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result
             });
         };
     }
-    expanded.text.push_str(rest);
-    Ok(expanded)
+    expanded.push_str(rest);
+    shown.push_str(rest);
+    Ok(Expanded { text: expanded, shown: referenced.then_some(shown) })
+}
+
+fn name_and_default(reference: &str) -> (&str, Option<&str>) {
+    match reference.split_once(":-") {
+        Some((name, default)) => (name, Some(default)),
+        None => (reference, None),
+    }
 }
 
 /// The value of `NAME` or `NAME:-default`.
 fn value(reference: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, BadReference> {
-    let (name, default) = match reference.split_once(":-") {
-        Some((name, default)) => (name, Some(default)),
-        None => (reference, None),
-    };
+    let (name, default) = name_and_default(reference);
     if !is_name(name) {
-        return Err(BadReference { found: format!("${{{reference}}}"), expected: "${NAME} or ${NAME:-default}".to_owned() });
+        // It may be a secret in the wrong place.
+        let found = "${...} with something in it that is no name".to_owned();
+        return Err(BadReference { found, expected: "${NAME} or ${NAME:-default}".to_owned() });
     }
     match (env(name), default) {
         (Some(value), None) => Ok(value),
@@ -101,7 +118,15 @@ mod tests {
 
     #[test]
     fn two_dollars_are_one() {
-        assert_eq!(expand("$$5 $${HOST}", &env).unwrap(), Expanded { text: "$5 ${HOST}".to_owned(), referenced: false });
+        assert_eq!(expand("$$5 $${HOST}", &env).unwrap(), Expanded { text: "$5 ${HOST}".to_owned(), shown: None });
+    }
+
+    #[test]
+    fn what_came_from_the_environment_is_shown_as_written() {
+        let shown = |written: &str| expand(written, &env).unwrap().shown;
+        assert_eq!(shown("a $$ ${HOST}:${PORT:-50051}/"), Some("a $$ ${HOST}:${PORT:-(redacted)}/".to_owned()));
+        assert_eq!(shown("${EMPTY}"), Some("${EMPTY}".to_owned()));
+        assert_eq!(shown("plain"), None);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What is wrong with a configuration, in the operator's terms.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use super::path::Path;
+use crate::printable::{Printable, without_userinfo};
 
 /// A configuration that cannot be used.
 ///
@@ -95,16 +96,40 @@ pub(super) struct Problems {
     list: Vec<Problem>,
     /// Where they are.
     places: HashSet<Path>,
+    shown: Shown,
+    /// Values that came from the environment, each with what is written.
+    hidden: Vec<(String, String)>,
 }
 
+/// Bytes of a value that is looked for in whatever is said about other places. A shorter one would be found in other words.
+const LEAST_HIDDEN: usize = 6;
+
+/// What to show in place of values that came from the environment, by their place: these as they are written.
+pub(super) type Shown = BTreeMap<Path, String>;
+
 impl Problems {
+    /// Says that `value`, which stands at `path`, came from the environment, and is shown as `written`.
+    pub(super) fn hide(&mut self, path: &Path, value: &str, written: String) {
+        if value.len() >= LEAST_HIDDEN {
+            self.hidden.push((value.to_owned(), written.clone()));
+        }
+        self.shown.insert(path.clone(), written);
+    }
+
+    /// The value at `path` as it may be shown, where a problem at another place names it.
+    pub(super) fn shown(&self, path: &Path, value: impl fmt::Display) -> String {
+        self.shown.get(path).map_or_else(|| value.to_string(), String::clone)
+    }
+
     /// Records that `found` stands at `path` where `expected` should be.
+    ///
+    /// If the value there came from the environment, what is written there is said instead of `found`.
     pub(super) fn add(&mut self, path: &Path, found: impl fmt::Display, expected: impl fmt::Display) {
         if path.ancestors().any(|place| self.places.contains(place)) {
             return;
         }
         self.places.insert(path.clone());
-        let problem = Problem { path: path.clone(), found: cut(found.to_string()), expected: expected.to_string() };
+        let problem = Problem { path: path.clone(), found: cut(&self.shown(path, found)), expected: expected.to_string() };
         self.list.push(problem);
     }
 
@@ -113,18 +138,29 @@ impl Problems {
         self.list.len()
     }
 
-    /// Everything recorded, in the order of the paths.
+    /// Everything recorded, in the order of the paths, and what hides values. These are not in `warnings` either, then.
+    pub(super) fn finish(self, warnings: &mut [Warning]) -> (Vec<Problem>, Shown) {
+        let Self { mut list, shown, hidden, .. } = self;
+        let said = list.iter_mut().flat_map(|Problem { found, expected, .. }| [found, expected]);
+        for text in said.chain(warnings.iter_mut().map(|warning| &mut warning.message)) {
+            for (value, written) in hidden.iter().filter(|(value, _)| text.contains(value)).collect::<Vec<_>>() {
+                *text = text.replace(value, written);
+            }
+        }
+        list.sort();
+        (list, shown)
+    }
+
+    #[cfg(test)]
     pub(super) fn sorted(self) -> Vec<Problem> {
-        let mut problems = self.list;
-        problems.sort();
-        problems
+        self.finish(&mut []).0
     }
 }
 
-/// Keeps one problem on one line of bearable length, where it can be seen.
-fn cut(text: String) -> String {
-    let text = if text.trim().is_empty() { format!("\"{text}\"") } else { text };
-    let text = text.escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'");
+/// Keeps one problem on one line of bearable length, where it can be seen, and without a password.
+fn cut(text: &str) -> String {
+    let text = if text.trim().is_empty() { format!("\"{text}\"") } else { without_userinfo(text).into_owned() };
+    let text = Printable(text).to_string();
     if text.chars().count() <= MAX_FOUND {
         return text;
     }
@@ -171,7 +207,7 @@ mod tests {
 
     #[test]
     fn long_and_odd_values_stay_on_one_line() {
-        assert_eq!(cut("a\nb \"c\"".to_owned()), "a\\nb \"c\"");
-        assert_eq!(cut("x".repeat(500)).len(), MAX_FOUND + 3);
+        assert_eq!(cut("a\nb \"c\""), "a\\nb \"c\"");
+        assert_eq!(cut(&"x".repeat(500)).len(), MAX_FOUND + 3);
     }
 }

@@ -41,7 +41,7 @@ mod words;
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::check::Findings;
 use self::overrides::Flags;
@@ -100,6 +100,25 @@ impl Config {
         from_tree(tree, file, env, &flags)
     }
 
+    /// The part of the file that HAProxy's side is written from, as [`Config::from_yaml`] reads it.
+    ///
+    /// What is only for the bridge is not looked at, so that secrets are not asked for where nothing needs them: of backends only the
+    /// names are there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::from_yaml`].
+    pub fn for_haproxy(text: &str, file: &str, env: Env<'_>) -> Result<(Self, Vec<Warning>), ConfigError> {
+        let mut tree = tree::read(text, file)?;
+        if let Some(tree) = tree.as_object_mut() {
+            tree.retain(|key, _| !matches!(key.as_str(), "admin" | "log" | "decision_log"));
+            let backends = tree.get_mut("backends").and_then(Value::as_object_mut);
+            let bare = json!({ "endpoints": ["unix:/not-looked-at"] });
+            backends.into_iter().flatten().for_each(|(_, backend)| *backend = bare.clone());
+        }
+        from_tree(tree, file, env, &Flags::default())
+    }
+
     /// A configuration without a file: everything that comes in on `listen` goes to the endpoints `backend`.
     ///
     /// # Errors
@@ -125,16 +144,16 @@ impl Config {
 fn from_tree(mut tree: Value, file: &str, env: Env<'_>, flags: &Flags) -> Result<(Config, Vec<Warning>), ConfigError> {
     let mut findings = Findings::default();
     shape::fit(&mut tree, &schema::shape(), env, &mut findings.problems);
-    let raw = serde_json::from_value(tree.clone()).unwrap_or_else(|error| {
-        // The schema and the types disagree: a bug, but no reason to take an unchecked file.
-        findings.problems.add(&Path::root(), error, "a configuration");
+    let raw = serde_json::from_value(tree.clone()).unwrap_or_else(|_| {
+        // A bug, but no reason to take an unchecked file. The error may repeat a value.
+        findings.problems.add(&Path::root(), "what the schema allows and the program does not", "a configuration");
         raw::Config::default()
     });
     let mut config = check::check(&raw, &mut findings);
-    let mut problems = findings.problems.sorted();
+    let (mut problems, shown) = findings.problems.finish(&mut findings.warnings);
     if problems.is_empty() {
         findings.warnings.sort();
-        config.effective = Effective::new(tree, &config);
+        config.effective = Effective::new(tree, &config, shown);
         return Ok((config, findings.warnings));
     }
     problems.iter_mut().for_each(|problem| flags.attribute(problem));

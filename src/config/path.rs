@@ -3,6 +3,8 @@
 use std::borrow::Borrow;
 use std::fmt;
 
+use serde_json::Value;
+
 /// A place in the configuration, printed as `routes[1].timeout`, or the flag that a value came from, printed as `--listen`.
 ///
 /// Paths sort as a reader goes through the file: by key, and list items by number.
@@ -50,6 +52,15 @@ impl Path {
     /// Whether this is a flag, not a place in a file.
     pub(super) fn is_flag(&self) -> bool {
         matches!(self.0.first(), Some(Segment::Flag(_)))
+    }
+
+    /// What stands at this place of `tree`.
+    pub(super) fn find<'t>(&self, tree: &'t mut Value) -> Option<&'t mut Value> {
+        self.0.iter().try_fold(tree, |below, segment| match segment {
+            Segment::Key(key) => below.get_mut(key),
+            Segment::Index(index) => below.get_mut(index),
+            Segment::Flag(_) => None,
+        })
     }
 
     fn with(&self, segment: Segment) -> Self {

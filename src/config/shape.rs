@@ -87,9 +87,10 @@ impl Walk<'_> {
         let Value::String(text) = value else { return true };
         match expand(text, self.env) {
             Ok(expanded) => {
+                expanded.shown.iter().for_each(|shown| self.problems.hide(path, &expanded.text, shown.clone()));
                 let typed = serde_json::from_str(&expanded.text).ok();
                 let typed = typed.filter(|typed: &Value| (typed.is_boolean() || is_integer(typed)) && is_of_type(typed, schema));
-                *value = typed.filter(|_| expanded.referenced).unwrap_or(Value::String(expanded.text));
+                *value = typed.filter(|_| expanded.shown.is_some()).unwrap_or(Value::String(expanded.text));
                 true
             }
             Err(bad) => {
@@ -158,6 +159,7 @@ fn found(value: &Value, schema: &Value) -> String {
         Value::Object(map) if map.is_empty() => "no keys".to_owned(),
         Value::Object(_) => "keys and values".to_owned(),
         _ if schema["writeOnly"] == true => "a value that is not text".to_owned(),
+        _ if schema["additionalProperties"]["writeOnly"] == true => "a value without a key".to_owned(),
         Value::String(text) if text.is_empty() => "an empty text".to_owned(),
         Value::String(text) if !types(schema).any(|kind| kind == "string") => format!("the text {text}"),
         Value::String(text) => text.clone(),
@@ -301,6 +303,16 @@ mod tests {
         let (tree, problems) = fitted(json!({ "name": "a", "value": "4", "workers": "4" }));
         assert_eq!(tree, json!({ "name": "a", "value": "4" }));
         assert_eq!(problems, ["workers: found the text 4, expected 1 to 256"]);
+    }
+
+    #[test]
+    fn what_came_from_the_environment_is_shown_as_written() {
+        let secret = |_: &str| Some("s3cret".to_owned());
+        let mut tree = json!({ "name": "${A}${A}", "workers": "${A}", "level": "x${A}", "secrets": "${A}", "routes": ["${A}"] });
+        let mut problems = Problems::default();
+        fit(&mut tree, &schema(), &secret, &mut problems);
+        let problems = problems.sorted().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        assert!(problems.contains("workers: found ${A}, expected 1 to 256") && !problems.contains("s3cret"), "{problems}");
     }
 
     #[test]

@@ -12,7 +12,8 @@ use tokio_rustls::rustls::{Error as TlsError, RootCertStore};
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::{PROVIDER, Roots};
-use crate::config::{Identity, Path, Problem, Warning};
+use crate::config::{Effective, Identity, Path, Problem, Warning};
+use crate::printable::Printable;
 
 /// The largest file that is read, in bytes. All CAs of a system are about 250 KiB; more is some other file.
 const MAX_FILE: u64 = 4 << 20;
@@ -25,7 +26,9 @@ pub(super) struct Pair {
 
 /// Files as they are read: each once, however often it is named.
 #[derive(Default)]
-pub(super) struct Files {
+pub(super) struct Files<'a> {
+    /// Says what to call them, if a configuration names them.
+    effective: Option<&'a Effective>,
     contents: BTreeMap<PathBuf, Result<Arc<[u8]>, String>>,
     system: Option<Roots>,
     problems: Vec<Problem>,
@@ -34,7 +37,12 @@ pub(super) struct Files {
     pub(super) expiries: Vec<(String, SystemTime)>,
 }
 
-impl Files {
+impl<'a> Files<'a> {
+    /// Those that a configuration names.
+    pub(super) fn of(effective: &'a Effective) -> Self {
+        Self { effective: Some(effective), ..Self::default() }
+    }
+
     /// The warnings.
     ///
     /// # Errors
@@ -93,12 +101,14 @@ impl Files {
 
     /// Says that what is in `file` cannot be used.
     pub(super) fn unusable(&mut self, at: &Path, file: &File, error: &dyn fmt::Display) {
-        self.problem(at, format_args!("{} with a certificate that cannot be used: {error}", file.display()), CERTIFICATE);
+        let name = self.name(at, file);
+        self.problem(at, format_args!("{name} with a certificate that cannot be used: {error}"), CERTIFICATE);
     }
 
     /// Says that certificate and key at `path` cannot be used together.
     pub(super) fn mismatch(&mut self, path: &Path, identity: &Identity, error: &TlsError) {
-        let (key, certificate) = (identity.key.display(), identity.certificate.display());
+        let key = self.name(&path.key("key"), &identity.key);
+        let certificate = self.name(&path.key("certificate"), &identity.certificate);
         match error {
             TlsError::InconsistentKeys(_) => {
                 let expected = "the key of the first certificate in that file";
@@ -114,12 +124,15 @@ impl Files {
         let content = self.read(file, at, CERTIFICATE)?;
         match CertificateDer::pem_slice_iter(&content).collect::<Result<Vec<_>, _>>() {
             Ok(certificates) if certificates.is_empty() => {
-                self.problem(at, format_args!("{} with no certificate in it", file.display()), CERTIFICATE);
+                let name = self.name(at, file);
+                self.problem(at, format_args!("{name} with no certificate in it"), CERTIFICATE);
                 None
             }
             Ok(certificates) => Some(certificates),
-            Err(error) => {
-                self.problem(at, format_args!("{}, which is not PEM: {error}", file.display()), CERTIFICATE);
+            // The parser's error may repeat a line of the file, so it is not.
+            Err(_) => {
+                let name = self.name(at, file);
+                self.problem(at, format_args!("{name}, which is not PEM"), CERTIFICATE);
                 None
             }
         }
@@ -131,21 +144,34 @@ impl Files {
         PrivateKeyDer::from_pem_slice(&content).ok().or_else(|| {
             let is_encrypted = content.windows(9).any(|word| word == b"ENCRYPTED");
             let what = if is_encrypted { "an encrypted private key" } else { "no private key" };
-            self.problem(at, format_args!("{} with {what} in it", file.display()), KEY);
+            let name = self.name(at, file);
+            self.problem(at, format_args!("{name} with {what} in it"), KEY);
             None
         })
     }
 
     fn read(&mut self, file: &File, at: &Path, expected: &str) -> Option<Arc<[u8]>> {
         let content = self.contents.entry(file.to_owned()).or_insert_with(|| read(file).map(Arc::from)).clone();
-        content.map_err(|reason| self.problem(at, format_args!("{}, which {reason}", file.display()), expected)).ok()
+        let name = self.name(at, file);
+        content.map_err(|reason| self.problem(at, format_args!("{name}, which {reason}"), expected)).ok()
     }
 
     /// A certificate out of date is no reason not to start: the peers that mind will say so, and it may be the clock.
     fn check_dates(&mut self, certificate: &CertificateDer<'_>, file: &File, at: &Path) {
         if let Some(problem) = out_of_date(certificate) {
-            self.warnings.push(Warning { path: at.clone(), message: format!("{}: {problem}", file.display()) });
+            let name = self.name(at, file);
+            self.warnings.push(Warning { path: at.clone(), message: format!("{name}: {problem}") });
         }
+    }
+
+    /// The file that is named at `at`, for people. It may be a key where a path is expected.
+    fn name(&self, at: &Path, file: &File) -> String {
+        let name = file.display().to_string();
+        if name.contains("-----BEGIN") || name.contains('\n') {
+            return "the content of a file instead of its path".to_owned();
+        }
+        let name = self.effective.map_or_else(|| name.clone(), |effective| effective.shown(at, &name));
+        Printable(name).to_string()
     }
 
     fn problem(&mut self, at: &Path, found: impl fmt::Display, expected: &str) {

@@ -43,7 +43,7 @@ impl Material {
     /// # Errors
     /// All that is wrong with them, by the place in the configuration that names the file.
     pub(crate) fn load(config: &Config) -> Result<Self, Vec<Problem>> {
-        let mut files = Files::default();
+        let mut files = Files::of(&config.effective);
         let listeners = config.listeners.iter().enumerate().map(|(index, listener)| {
             let path = Path::root().key("listeners").index(index).key("tls");
             listener.tls.as_ref().map(|tls| server(tls, &path, &mut files))
@@ -109,7 +109,7 @@ impl<T> fmt::Debug for Live<T> {
 /// The cryptography, by name: a default of the process would be a hidden global.
 static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(ring::default_provider()));
 
-fn server(tls: &ListenerTls, path: &Path, files: &mut Files) -> Option<Arc<ServerConfig>> {
+fn server(tls: &ListenerTls, path: &Path, files: &mut Files<'_>) -> Option<Arc<ServerConfig>> {
     let identity = files.pair(&tls.identity, path);
     let verifier = match &tls.clients {
         None => Some(WebPkiClientVerifier::no_client_auth()),
@@ -130,7 +130,7 @@ fn server(tls: &ListenerTls, path: &Path, files: &mut Files) -> Option<Arc<Serve
     config.map(Arc::new).map_err(|error| files.mismatch(path, &tls.identity, &error)).ok()
 }
 
-fn client(tls: &BackendTls, path: &Path, files: &mut Files) -> Option<Arc<ClientConfig>> {
+fn client(tls: &BackendTls, path: &Path, files: &mut Files<'_>) -> Option<Arc<ClientConfig>> {
     let roots = match &tls.ca {
         Some(ca) => files.roots(ca, &path.key("ca")),
         None => files.system_roots(&path.key("ca")),

@@ -22,7 +22,21 @@ const ALLOWED: [(&str, &[&str]); 22] = [
     ("haproxy", &["config", "spop"]),
     ("otlp", &["telemetry", "tls", "config"]),
     ("agent", &["spop", "shutdown", "timer", "telemetry::event", "telemetry::metrics", "telemetry::connections"]),
-    ("bridge", &["spop", "pb", "deadline", "config", "printable", "protobuf", "telemetry", "grpc::CallError", "grpc::Request", "grpc::Trail"]),
+    (
+        "bridge",
+        &[
+            "spop",
+            "pb",
+            "deadline",
+            "config",
+            "printable",
+            "protobuf",
+            "telemetry",
+            "grpc::CallError",
+            "grpc::Request",
+            "grpc::Trail",
+        ],
+    ),
     ("grpc", &["pb", "protobuf", "deadline", "timer", "tls", "config", "telemetry"]),
     ("admin", &["grpc", "telemetry", "config", "printable"]),
     // What benchmarks and fuzz targets reach: the translation alone.

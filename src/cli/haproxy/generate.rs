@@ -100,7 +100,7 @@ fn read(file: &Path) -> Result<Config, Failure> {
     let text =
         std::fs::read_to_string(file).map_err(|error| Failure::new(Exit::Config, format!("{name}: cannot be read: {error}")))?;
     let env = |variable: &str| std::env::var(variable).ok();
-    let (config, warnings) = Config::from_yaml(&text, &name, &env).map_err(|error| Failure::new(Exit::Config, error))?;
+    let (config, warnings) = Config::for_haproxy(&text, &name, &env).map_err(|error| Failure::new(Exit::Config, error))?;
     warnings.iter().for_each(|warning| warn(&warning.to_string()));
     Ok(config)
 }
@@ -112,11 +112,12 @@ fn warn(warning: &str) {
 
 fn print(parts: &Parts, only: Option<Part>) {
     match only {
-        Some(part) => say!("{}", part.text(parts).trim_end()),
+        // As they are written into files, to the byte.
+        Some(part) => output::write(format!("{}\n", part.text(parts).trim_end()).as_bytes()),
         None => {
             for part in [Part::Spoe, Part::Backend, Part::Rules] {
                 let rule = "#".repeat(20);
-                say!("{rule} {} {rule}\n{}", part.file(), part.text(parts));
+                output::write(format!("{rule} {} {rule}\n{}\n", part.file(), part.text(parts)).as_bytes());
             }
         }
     }

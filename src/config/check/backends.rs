@@ -65,7 +65,8 @@ fn dns(raw: Option<&raw::Dns>, path: &Path, findings: &mut Findings) -> DnsConfi
     let min_ttl = findings.quantity(&path.key("min_ttl"), text(|raw| &raw.min_ttl), &limits::DNS_MIN_TTL);
     let max_ttl = findings.quantity(&path.key("max_ttl"), text(|raw| &raw.max_ttl), &limits::DNS_MAX_TTL);
     if min_ttl > max_ttl {
-        let [min, max] = [min_ttl, max_ttl].map(format_duration);
+        let shown = |key: &str, time| findings.problems.shown(&path.key(key), format_duration(time));
+        let (min, max) = (shown("min_ttl", min_ttl), shown("max_ttl", max_ttl));
         findings.problems.add(path, format_args!("min_ttl {min} and max_ttl {max}"), "min_ttl not above max_ttl");
     }
     DnsConfig { min_ttl, max_ttl }

@@ -36,10 +36,10 @@ pub(super) fn check(raw: Option<&raw::Haproxy>, path: &Path, findings: &mut Find
 pub(super) fn route(route: &raw::Route, prefix_len: usize, path: &Path, findings: &mut Findings) -> Option<RouteHaproxy> {
     let raw = route.haproxy.as_ref()?;
     check_messages(route.messages.as_deref(), &path.key("messages"), findings);
-    let path = path.key("haproxy");
+    let (route_path, path) = (path, path.key("haproxy"));
     let moment = moment(raw, &path, findings);
     let args = args(raw.args.as_deref(), &moment, &path.key("args"), findings);
-    warn_of_missing_timeout_arg(route, &args, &path.key("args"), findings);
+    warn_of_missing_timeout_arg(route, &args, route_path, findings);
     let variables = variables(raw.variables.as_deref(), prefix_len, &path.key("variables"), findings);
     Some(RouteHaproxy {
         condition: raw.condition.as_deref().and_then(|text| condition(text, &path.key("condition"), findings)),
@@ -98,12 +98,12 @@ fn args(raw: Option<&[String]>, moment: &Moment, path: &Path, findings: &mut Fin
     raw.iter().map(|arg| arg.trim().to_owned()).collect()
 }
 
-fn warn_of_missing_timeout_arg(route: &raw::Route, args: &[String], path: &Path, findings: &mut Findings) {
+fn warn_of_missing_timeout_arg(route: &raw::Route, args: &[String], route_path: &Path, findings: &mut Findings) {
     let Some(name) = &route.timeout_arg else { return };
     if !args.iter().any(|arg| arg.split_once('=').is_some_and(|(arg, _)| arg == name)) {
-        findings
-            .warnings
-            .push(Warning { path: path.clone(), message: format!("none is called {name}, the route's timeout_arg") });
+        let name = findings.problems.shown(&route_path.key("timeout_arg"), name);
+        let path = route_path.key("haproxy").key("args");
+        findings.warnings.push(Warning { path, message: format!("none is called {name}, the route's timeout_arg") });
     }
 }
 
@@ -138,7 +138,8 @@ fn verdict(raw: &raw::RouteHaproxy, variables: &[Variable], path: &Path, finding
     // If one of the others is wrong it may be this one.
     let all_known = raw.variables.as_ref().is_none_or(|said| said.len() == variables.len());
     if variable.is_none() && all_known {
-        let known = variables.iter().map(Variable::to_string).chain([raw::NO_VERDICT_VARIABLE.to_owned()]);
+        let shown = |(index, variable)| findings.problems.shown(&path.key("variables").index(index), variable);
+        let known = variables.iter().enumerate().map(shown).chain([raw::NO_VERDICT_VARIABLE.to_owned()]);
         let expected = format!("{}, to deny nothing", suggest::list(known));
         findings.problems.add(&path.key("verdict"), text, expected);
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::address::{is_host_port, socket_path};
 use super::{Findings, tls};
+use crate::config::error::Problems;
 use crate::config::limits::{self, ByteSize, OrNever};
 use crate::config::model::{Bind, ListenerConfig};
 use crate::config::path::Path;
@@ -59,11 +60,9 @@ pub(super) fn bind(text: &str, unix: Option<&raw::UnixSocket>, expected: &str, p
     if !is_host_port(text) {
         findings.problems.add(&path.key("bind"), text, expected);
     } else if unix.is_some() {
-        findings.problems.add(
-            &path.key("unix"),
-            format_args!("settings of a socket file beside {text}"),
-            "them only beside unix:/path",
-        );
+        let beside = findings.problems.shown(&path.key("bind"), text);
+        let found = format_args!("settings of a socket file beside {beside}");
+        findings.problems.add(&path.key("unix"), found, "them only beside unix:/path");
     }
     Bind::Tcp(text.to_owned())
 }
@@ -95,11 +94,17 @@ fn check_unique(listeners: &[ListenerConfig], path: &Path, findings: &mut Findin
         if let Some(other) = addresses.get(bind).filter(|_| !any_port(bind)) {
             findings.problems.add(&path.index(index).key("bind"), bind, other_than(*other, "an address"));
         } else if let Some(other) = names.get(name) {
-            findings.problems.add(&path.index(index).key("name"), name, other_than(*other, "a name"));
+            let shown = shown_name(&path.index(index), name, &findings.problems);
+            findings.problems.add(&path.index(index).key("name"), shown, other_than(*other, "a name"));
         }
         addresses.entry(bind).or_insert(index);
         names.entry(name).or_insert(index);
     }
+}
+
+/// The name of the listener at `path` as it may be shown. It may be its address.
+pub(super) fn shown_name(path: &Path, name: &str, problems: &Problems) -> String {
+    problems.shown(&path.key("name"), problems.shown(&path.key("bind"), name))
 }
 
 pub(super) fn any_port(bind: &Bind) -> bool {

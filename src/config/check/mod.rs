@@ -50,11 +50,13 @@ pub(super) fn check(raw: &raw::Config, findings: &mut Findings) -> Config {
     let trace_context = trace_context(raw.trace_context.as_ref(), &root.key("trace_context"), findings);
     let fallback = Fallback::new(&status_variable, &listeners);
     let on_failure = fallback.check(raw.on_failure.as_ref(), &listeners, &root.key("on_failure"), findings);
+    let shown = |index, name: &str| listeners::shown_name(&root.key("listeners").index(index), name, &findings.problems);
     let context = routes::Context {
         listeners: &listeners,
-        listener_names: Names::new(listeners.iter().map(|listener| &*listener.name)),
+        listener_names: Names::new(listeners.iter().map(|listener| &*listener.name), shown),
         backends: &backends,
-        backend_names: Names::new(backends.iter().map(|backend| &*backend.name)),
+        // They are keys, which do not come from the environment.
+        backend_names: Names::new(backends.iter().map(|backend| &*backend.name), |_, name| name.to_owned()),
         ack_margin,
         fallback: &fallback,
         on_failure: &on_failure,
@@ -168,14 +170,18 @@ fn admin(raw: Option<&raw::Admin>, path: &Path, listeners: &[ListenerConfig], fi
 /// Names that something may refer to, and their positions.
 struct Names<'a> {
     positions: HashMap<&'a str, usize>,
-    list: Vec<&'a str>,
+    /// What they are called in problems.
+    shown: Vec<String>,
 }
 
 impl<'a> Names<'a> {
-    fn new(names: impl Iterator<Item = &'a str>) -> Self {
-        let list: Vec<_> = names.collect();
+    fn new(
+        names: impl DoubleEndedIterator<Item = &'a str> + ExactSizeIterator + Clone,
+        shown: impl Fn(usize, &str) -> String,
+    ) -> Self {
+        let shown = names.clone().enumerate().map(|(position, name)| shown(position, name)).collect();
         // Of those that are there twice, which is a problem of theirs, the first counts.
-        Self { positions: list.iter().enumerate().rev().map(|(position, name)| (*name, position)).collect(), list }
+        Self { positions: names.enumerate().rev().map(|(position, name)| (name, position)).collect(), shown }
     }
 }
 
@@ -202,7 +208,7 @@ impl Findings {
     fn reference(&mut self, path: &Path, name: &str, known: &Names<'_>) -> Option<usize> {
         let position = known.positions.get(name).copied();
         // Without any there is a problem already, of which this would only be a consequence; so there is for one that has no name.
-        let candidates = || known.list.iter().copied().filter(|name| !name.is_empty());
+        let candidates = || known.shown.iter().map(String::as_str).filter(|name| !name.is_empty());
         if position.is_none() && candidates().next().is_some() {
             // To find what was meant takes time, and whoever has made so many mistakes knows by then.
             let closest = (self.problems.len() < SUGGESTIONS).then(|| suggest::closest(name, candidates())).flatten();

@@ -93,15 +93,12 @@ impl Context<'_> {
         if timeout > self.ack_margin {
             return timeout;
         }
-        let (found, margin) = (format_duration(timeout), format_duration(self.ack_margin));
+        let at = Path::root().key("ack_margin");
+        let (found, margin) = (format_duration(timeout), findings.problems.shown(&at, format_duration(self.ack_margin)));
         if text.is_some() {
             findings.problems.add(path, found, format_args!("more than ack_margin ({margin})"));
         } else {
-            findings.problems.add(
-                &Path::root().key("ack_margin"),
-                margin,
-                format_args!("less than the routes' default timeout ({found})"),
-            );
+            findings.problems.add(&at, margin, format_args!("less than the routes' default timeout ({found})"));
         }
         timeout
     }

@@ -101,8 +101,7 @@ pub(in crate::config) struct Backend {
     pub(in crate::config) outlier_detection: Option<OutlierDetection>,
     /// Metadata (headers) to send with every call. Names: lower-case letters, digits, `_`, `.`, `-`, not ending in `-bin`, and
     /// none that gRPC or the bridge sets (`grpc-...`, `content-type`, `te`, `user-agent`, `host`, `traceparent`, ...). Values:
-    /// printable ASCII. Values are never repeated in problems, and not printed for names that end in `authorization`, `token`,
-    /// `key`, `secret`, `password` or `cookie`. Default: none.
+    /// printable ASCII. Values are never shown. Default: none.
     #[schemars(transform = secret_values, extend("propertyNames" = { "pattern": METADATA_KEY_PATTERN }))]
     pub(in crate::config) metadata: Option<BTreeMap<String, String>>,
 }

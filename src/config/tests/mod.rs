@@ -5,6 +5,7 @@ mod effective;
 mod passing;
 mod problems;
 mod schema;
+mod secrets;
 
 use super::{Config, Warning};
 

@@ -22,7 +22,7 @@ pub(super) struct Args {
     /// HAProxy's configuration files and folders, as `haproxy -f` takes them. The SPOE files that they name are read as well.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// The release of HAProxy that reads them: 2.6, 3.0, 3.2, or what `haproxy -v` says.
+    /// The release of HAProxy that reads them: a line from 2.4 to 3.4, or what `haproxy -v` says.
     #[arg(long, value_name = "VERSION", default_value_t = Version::DEFAULT)]
     haproxy_version: Version,
     /// The bridge's configuration file, to hold both against each other.
@@ -55,6 +55,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         }
         None => None,
     };
+    args.haproxy_version.warning().iter().for_each(|warning| super::warn(warning));
     let sources = sources(&args.files)?;
     let read = |name: &str| read_text(&below(args.root.as_deref(), name)).map_err(|error| error.to_string());
     let env = |name: &str| std::env::var(name).ok();
@@ -123,7 +124,7 @@ fn says(rule: &Rule, severity: Severity) -> Option<&'static str> {
     match (rule.haproxy, severity) {
         // A milder case of the same thing is taken.
         (Haproxy::Refuses, Severity::Error) => Some("refuses it"),
-        (Haproxy::Warns, _) => Some("warns"),
+        (Haproxy::Warns, _) | (Haproxy::WarnsOfMilder, Severity::Warning) => Some("warns"),
         _ => None,
     }
 }

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
 
+use super::warn;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::output;
 use crate::config::Config;
 use crate::haproxy::Version;
 use crate::haproxy::generate::{Options, Parts, Target, TlsFiles, generate};
@@ -19,7 +19,7 @@ pub(super) struct Args {
     /// The bridge's configuration file.
     #[arg(long, short, env = "SPOP_BRIDGE_CONFIG", value_name = "FILE")]
     config: PathBuf,
-    /// The release of HAProxy that it is for: 2.6, 3.0, 3.2, or what `haproxy -v` says.
+    /// The release of HAProxy that it is for: a line from 2.4 to 3.4, or what `haproxy -v` says.
     #[arg(long, value_name = "VERSION", default_value_t = Version::DEFAULT)]
     haproxy_version: Version,
     /// One part instead of all.
@@ -75,6 +75,7 @@ For your own haproxy.cfg:
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let config = read(&args.config)?;
+    args.haproxy_version.warning().iter().for_each(|warning| warn(warning));
     let options = Options {
         version: args.haproxy_version,
         servers: args.server.clone(),
@@ -103,11 +104,6 @@ fn read(file: &Path) -> Result<Config, Failure> {
     let (config, warnings) = Config::for_haproxy(&text, &name, &env).map_err(|error| Failure::new(Exit::Config, error))?;
     warnings.iter().for_each(|warning| warn(&warning.to_string()));
     Ok(config)
-}
-
-/// On standard error: standard output is a file of HAProxy's.
-fn warn(warning: &str) {
-    output::complain(format_args!("warning: {warning}"));
 }
 
 fn print(parts: &Parts, only: Option<Part>) {

@@ -6,6 +6,7 @@ mod generate;
 use clap::{Parser, Subcommand};
 
 use super::exit::Failure;
+use super::output;
 
 /// Write HAProxy's side of a bridge, or find what is wrong with one.
 #[derive(Debug, Parser)]
@@ -34,4 +35,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         Command::Generate(args) => generate::run(args),
         Command::Doctor(args) => doctor::run(args),
     }
+}
+
+/// On standard error: standard output is a file of HAProxy's, or a report.
+fn warn(warning: &str) {
+    output::complain(format_args!("warning: {warning}"));
 }

@@ -4,6 +4,7 @@ use super::super::case::{Case, Engine};
 use super::super::finding::{self, Findings, Severity};
 use super::super::proxy::{Proxy, Server};
 use super::super::settings::{Setting, Settings};
+use crate::haproxy::Version;
 
 pub(super) fn check(case: &Case<'_>, out: &mut Findings) {
     for backend in backends(case).into_iter().map(|(_, backend)| backend) {
@@ -149,13 +150,13 @@ fn what_checks(backend: &Proxy, out: &mut Findings) {
 fn connection(case: &Case<'_>, backend: &Proxy, server: &Server<'_>, out: &mut Findings) {
     let proxy = ["send-proxy", "send-proxy-v2", "send-proxy-v2-ssl", "send-proxy-v2-ssl-cn"];
     if let Some(keyword) = proxy.into_iter().find(|keyword| server.has(keyword)) {
-        out.add(
-            &finding::SEND_PROXY,
-            server.line,
-            format!("server `{}` sends a PROXY header (`{keyword}`)", server.name()),
-            "an SPOP agent takes it for a frame and closes the connection: no request is decided",
-            format!("no-{keyword}"),
-        );
+        let (severity, why) = if case.version >= Version::NO_PROXY_HEADERS {
+            (Severity::Warning, "since 3.3 HAProxy leaves it out for agents, with a warning; before, no request is decided")
+        } else {
+            (Severity::Error, "an SPOP agent takes it for a frame and closes the connection: no request is decided")
+        };
+        let what = format!("server `{}` sends a PROXY header (`{keyword}`)", server.name());
+        out.add_as(&finding::SEND_PROXY, severity, server.line, what, why, format!("no-{keyword}"));
     }
     let one_thread = case.config.global.number(&["nbthread"]) == Setting::Known(1);
     let unclear = case.config.global.number(&["nbthread"]) == Setting::Unclear;

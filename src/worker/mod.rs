@@ -87,6 +87,9 @@ pub(crate) struct Worker {
     thread: JoinHandle<()>,
 }
 
+/// Threads of a worker that may wait for the C library to look up the name of an endpoint.
+const MAX_BLOCKING: usize = 64;
+
 /// Counts a connection among its worker's until dropped.
 #[derive(Debug)]
 struct Load(Arc<AtomicUsize>);
@@ -104,7 +107,7 @@ impl Worker {
     /// When the operating system gives no thread or no descriptors for a runtime, or an agent refuses its settings, which the
     /// check of the configuration rules out.
     pub(crate) fn start(index: usize, generation: &Arc<Generation>, readiness: &Readiness) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(MAX_BLOCKING).build()?;
         let entered = runtime.enter();
         let mut serving = Serving::start(index == 0, generation, readiness).map_err(io::Error::other)?;
         drop(entered);

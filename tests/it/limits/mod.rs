@@ -3,3 +3,4 @@
 pub(crate) mod descriptors;
 mod memory;
 mod rights;
+mod threads;

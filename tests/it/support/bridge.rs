@@ -160,9 +160,15 @@ impl Bridge {
 
     /// Its worker threads.
     pub(crate) fn workers(&self) -> usize {
+        self.threads().iter().filter(|name| name.starts_with("worker-")).count()
+    }
+
+    /// The names of its threads.
+    pub(crate) fn threads(&self) -> Vec<String> {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.pid())).unwrap();
-        let names = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap());
-        names.filter(|name| name.starts_with("worker-")).count()
+        // One that ends meanwhile has no name any more.
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        names.map(|name| name.trim().to_owned()).collect()
     }
 
     /// Resident memory.

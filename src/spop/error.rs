@@ -97,6 +97,9 @@ const fn stranger(len: u32) -> &'static str {
     match len.to_be_bytes() {
         [0x16, 3, _, _] => ": these are the first bytes of TLS, which is not on here",
         [b'G', b'E', b'T', b' '] | [b'P', b'O', b'S', b'T'] | [b'P', b'R', b'I', b' '] => ": these are the first bytes of HTTP",
+        [b'P', b'R', b'O', b'X'] | [b'\r', b'\n', b'\r', b'\n'] => {
+            ": these are the first bytes of a PROXY header, which is not taken here"
+        }
         _ => "",
     }
 }
@@ -202,4 +205,21 @@ pub enum EncodeError {
     /// The number of args is one byte on the wire.
     #[error("message has {0} args, at most 255 are possible")]
     TooManyArgs(usize),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who looks for the mistake is told whose first bytes stand where a frame's length should.
+    #[test]
+    fn strangers_are_called_by_their_names() {
+        for (bytes, name) in
+            [(*b"PROX", "a PROXY header"), (*b"\r\n\r\n", "a PROXY header"), ([0x16, 3, 1, 0], "TLS"), (*b"GET ", "HTTP")]
+        {
+            let error = DecodeError::FrameTooBig { len: u32::from_be_bytes(bytes), max: 4096 }.to_string();
+            assert!(error.contains(&format!("the first bytes of {name}")), "{error}");
+        }
+        assert_eq!(stranger(0x0010_0000), "");
+    }
 }

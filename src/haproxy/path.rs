@@ -121,7 +121,9 @@ struct Test<'a> {
     source: Source,
     how: Match,
     decoded: bool,
-    /// Some converter has cut or rewritten it.
+    /// Some converter has cut it.
+    is_part: bool,
+    /// Some converter has taken slashes away.
     rewritten: bool,
     any_case: bool,
     /// Those of files are not known.
@@ -134,13 +136,22 @@ impl<'a> Test<'a> {
         let (expression, words) = words.split_first()?;
         let expression = sample::parse(expression);
         let (source, how) = source(expression.fetch.name)?;
-        let mut test =
-            Self { source, how, decoded: false, rewritten: false, any_case: false, patterns: Vec::new(), files: false };
+        let mut test = Self {
+            source,
+            how,
+            decoded: false,
+            is_part: false,
+            rewritten: false,
+            any_case: false,
+            patterns: Vec::new(),
+            files: false,
+        };
         for converter in &expression.converters {
             match converter.name {
                 "url_dec" => test.decoded = true,
                 "lower" | "upper" => test.any_case = true,
-                "field" | "word" | "regsub" | "ltrim" | "rtrim" => test.rewritten = true,
+                "field" => test.is_part = true,
+                "word" | "regsub" | "ltrim" | "rtrim" => (test.is_part, test.rewritten) = (true, true),
                 name if name == "map" || name.starts_with("map_") => test.how = Match::Map,
                 // A digest, a length: not a path any more.
                 _ => return None,
@@ -221,7 +232,7 @@ impl<'a> Test<'a> {
             return None;
         }
         let plain = |c: char| c.is_ascii_graphic() && !"\"'\\#{}".contains(c);
-        if !self.patterns.iter().all(|pattern| pattern.chars().all(plain)) || self.source == Source::Base || self.rewritten {
+        if !self.patterns.iter().all(|pattern| pattern.chars().all(plain)) || self.source == Source::Base || self.is_part {
             return None;
         }
         let case = if self.any_case { " -i" } else { "" };
@@ -378,7 +389,8 @@ mod tests {
             ("{ path_reg ^/?admin }", &[Encoded, Slashes]),
             ("{ path_reg (^|/)admin }", &[Encoded]),
             ("{ path_end .php }", &[Encoded]),
-            ("{ path,field(2,/) admin }", &[Encoded]),
+            ("{ path,field(2,/) admin }", &[Encoded, Slashes]),
+            ("{ path,word(1,/) admin }", &[Encoded]),
             ("{ path,map_beg(guarded.map) -m found }", &[Encoded]),
             ("{ path_beg -f guarded.lst }", &[Encoded, Slashes]),
             ("{ pathq_beg /admin }", &[Encoded, Slashes]),

@@ -26,7 +26,6 @@ mod haproxy_config;
 mod hostile_peers;
 mod layering;
 mod limits;
-mod log_sites;
 mod monitoring;
 mod otlp;
 mod readme;

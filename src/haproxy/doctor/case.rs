@@ -6,6 +6,7 @@ use super::Context;
 use super::finding::{self, Findings, Severity};
 use super::line::{Line, Place, Text};
 use super::proxy::{Config, Kind, Proxy};
+use super::route::{Maps, Way};
 use super::rules::{Rules, Stage};
 use super::settings::{Setting, Settings};
 use super::spoe::{Section, Spoe, scopes_with_agent};
@@ -21,6 +22,7 @@ pub(super) struct Case<'a> {
     /// What an engine does isn't known, or Lua may do things: absence proves nothing.
     pub(super) unclear: bool,
     pub(super) bridge: Option<&'a config::Config>,
+    maps: Maps,
 }
 
 /// An engine: a scope of an SPOE file, and the filters that use it.
@@ -141,7 +143,13 @@ impl<'a> Case<'a> {
             engines.loose(file, text);
         }
         let unclear = engines.unclear || out.has(&finding::SYNTAX);
-        Self { version: context.version, config, engines: engines.list, unclear, bridge: context.bridge }
+        let maps = Maps::read(&config, context);
+        Self { version: context.version, config, engines: engines.list, unclear, bridge: context.bridge, maps }
+    }
+
+    /// The ways from frontends into a backend.
+    pub(super) fn ways_into(&self, backend: &Proxy) -> Vec<Way<'_>> {
+        self.maps.ways_into(&self.config, backend)
     }
 
     /// Engines that a proxy asks.
@@ -272,7 +280,7 @@ fn missing_scope(line: &Line, file: &str, scope: Option<&str>, text: &Text, out:
 }
 
 /// Where HAProxy looks for a file that the configuration at `place` names: relative as `default-path` says.
-fn resolve(config: &Config, place: &Place, path: &str) -> String {
+pub(super) fn resolve(config: &Config, place: &Place, path: &str) -> String {
     if path.starts_with('/') {
         return path.to_owned();
     }

@@ -31,8 +31,6 @@ impl fmt::Display for Severity {
 pub(crate) enum Haproxy {
     Refuses,
     Warns,
-    /// Of the milder case, which depends on the release; of the other it says nothing.
-    WarnsOfMilder,
     Silent,
 }
 
@@ -80,12 +78,13 @@ rules! {
     WRONG_CHECK = "wrong-check", Error, Silent;
     BACKEND_TIMEOUT = "backend-timeout", Warning, Silent;
     TIMEOUT_SERVER = "timeout-server", Warning, Silent;
-    SEND_PROXY = "send-proxy", Error, WarnsOfMilder;
+    SEND_PROXY = "send-proxy", Error, Silent;
     SERVER_MAXCONN = "server-maxconn", Warning, Silent;
     CHROOT_SOCKET = "chroot-socket", Warning, Silent;
     ABSTRACT_SOCKET = "abstract-socket", Error, Silent;
     // The agent.
     VAR_PREFIX = "var-prefix", Error, Refuses;
+    PREFIX_OVERLAP = "prefix-overlap", Warning, Silent;
     NO_VAR_PREFIX = "no-var-prefix", Note, Silent;
     NAME_TOO_LONG = "name-too-long", Error, Silent;
     NO_SET_ON_ERROR = "no-set-on-error", Warning, Silent;
@@ -109,12 +108,14 @@ rules! {
     NO_PREFIX = "no-prefix", Error, Silent;
     NO_FILTER = "no-filter", Error, Silent;
     READ_TOO_EARLY = "read-too-early", Error, Silent;
+    SET_TOO_LATE = "set-too-late", Error, Silent;
     VAR_SCOPE = "var-scope", Error, Silent;
     FAILS_OPEN = "fails-open", Warning, Silent;
     FAILS_CLOSED = "fails-closed", Note, Silent;
     RAW_PATH = "raw-path", Warning, Silent;
+    STALE_VERDICT = "stale-verdict", Warning, Silent;
+    FORGED_HEADER = "forged-header", Warning, Silent;
     // Releases.
-    FILTER_SEQUENCE = "filter-sequence", Error, Refuses;
     KNOWN_BAD = "known-bad", Warning, Silent;
     // With the bridge's configuration.
     UNROUTED = "unrouted", Error, Silent;
@@ -122,6 +123,8 @@ rules! {
     BRIDGE_TIMEOUT = "bridge-timeout", Error, Silent;
     BRIDGE_ADDRESS = "bridge-address", Error, Silent;
     BRIDGE_VARIABLE = "bridge-variable", Warning, Silent;
+    BRIDGE_FRAME = "bridge-frame", Warning, Silent;
+    SOCKET_RIGHTS = "socket-rights", Error, Silent;
 }
 
 /// One finding.

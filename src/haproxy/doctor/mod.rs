@@ -15,9 +15,11 @@ mod condition;
 mod finding;
 mod line;
 mod proxy;
+mod route;
 mod rules;
 mod settings;
 mod spoe;
+mod thing;
 mod word;
 
 use std::rc::Rc;

@@ -105,9 +105,14 @@ impl Server<'_> {
 
     /// Whether a keyword is in force: the last of it and `no-` it.
     pub(super) fn has(&self, keyword: &str) -> bool {
+        self.said(keyword) == Some(true)
+    }
+
+    /// The last that is said of a keyword: true for itself, false for `no-` it.
+    pub(super) fn said(&self, keyword: &str) -> Option<bool> {
         let said = self.words.iter().rev().filter_map(|word| word.known());
         let mut said = said.filter(|word| *word == keyword || word.strip_prefix("no-") == Some(keyword));
-        said.next() == Some(keyword)
+        said.next().map(|word| word == keyword)
     }
 
     pub(super) fn value(&self, keyword: &str) -> Option<&str> {

@@ -118,6 +118,11 @@ impl<'a> Rule<'a> {
         matches!(self.action(), "deny" | "reject" | "tarpit" | "silent-drop")
     }
 
+    /// The variables that it reads, its condition left out.
+    pub(super) fn reads_of_action(&self) -> impl Iterator<Item = VarName<'a>> + use<'a> {
+        self.action.iter().flat_map(|word| sample::reads(word.text()))
+    }
+
     pub(super) fn is_conditional(&self) -> bool {
         self.condition.is_some()
     }

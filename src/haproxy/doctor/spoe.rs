@@ -35,6 +35,13 @@ impl Section {
         names.filter_map(|(line, word)| word.known().map(|text| Name { line, text })).collect()
     }
 
+    /// The expressions of a message's args, each with its line.
+    pub(super) fn args(&self) -> impl Iterator<Item = (&Line, &str)> {
+        let lines = self.lines.iter().filter(|line| line.is(&["args"]));
+        let words = lines.flat_map(|line| line.from(1).iter().filter_map(move |word| Some((line, word.known()?))));
+        words.map(|(line, word)| (line, word.split_once('=').map_or(word, |(_, expression)| expression)))
+    }
+
     /// Whether all names after a keyword are certain.
     pub(super) fn is_certain(&self, keyword: &str) -> bool {
         let mut lines = self.lines.iter().filter(|line| line.is(&[keyword]));

@@ -1,10 +1,10 @@
 //! The backend of an engine: its mode, its checks, its servers.
 
 use super::super::case::{Case, Engine};
-use super::super::finding::{self, Findings, Severity};
+use super::super::finding::{self, Findings};
 use super::super::proxy::{Proxy, Server};
 use super::super::settings::{Setting, Settings};
-use crate::haproxy::Version;
+use super::socket;
 
 pub(super) fn check(case: &Case<'_>, out: &mut Findings) {
     for backend in backends(case).into_iter().map(|(_, backend)| backend) {
@@ -101,9 +101,12 @@ fn servers(case: &Case<'_>, backend: &Proxy, out: &mut Findings) {
     for server in &servers {
         unchecked(backend, server, out);
         connection(case, backend, server, out);
-        socket(case, server, out);
+        checks_of(backend, server, out);
+        socket::check(case, server, out);
     }
-    let checked = servers.iter().any(|server| server.has("check") || server.is_unclear());
+    // What is checked elsewhere, such as at the admin port, is checked as it is there.
+    let elsewhere = |server: &Server<'_>| server.value("port").is_some() || server.value("addr").is_some();
+    let checked = servers.iter().any(|server| (server.has("check") && !elsewhere(server)) || server.is_unclear());
     if checked {
         what_checks(backend, out);
     }
@@ -148,59 +151,72 @@ fn what_checks(backend: &Proxy, out: &mut Findings) {
 }
 
 fn connection(case: &Case<'_>, backend: &Proxy, server: &Server<'_>, out: &mut Findings) {
-    let proxy = ["send-proxy", "send-proxy-v2", "send-proxy-v2-ssl", "send-proxy-v2-ssl-cn"];
-    if let Some(keyword) = proxy.into_iter().find(|keyword| server.has(keyword)) {
-        let (severity, why) = if case.version >= Version::NO_PROXY_HEADERS {
-            (Severity::Warning, "since 3.3 HAProxy leaves it out for agents, with a warning; before, no request is decided")
-        } else {
-            (Severity::Error, "an SPOP agent takes it for a frame and closes the connection: no request is decided")
-        };
-        let what = format!("server `{}` sends a PROXY header (`{keyword}`)", server.name());
-        out.add_as(&finding::SEND_PROXY, severity, server.line, what, why, format!("no-{keyword}"));
-    }
-    let one_thread = case.config.global.number(&["nbthread"]) == Setting::Known(1);
-    let unclear = case.config.global.number(&["nbthread"]) == Setting::Unclear;
-    if let Some(maxconn) = server.value("maxconn").filter(|_| !case.version.has_mux() && !one_thread && !unclear) {
+    for (keyword, begin) in PROXY_HEADERS.into_iter().filter(|(keyword, _)| server.has(keyword)) {
         out.add(
-            &finding::SERVER_MAXCONN,
+            &finding::SEND_PROXY,
             server.line,
-            format!("server `{}` of {} has `maxconn {maxconn}`", server.name(), backend.title()),
-            "up to 3.0 each thread has connections of its own: below what all of them want, HAProxy closes busy connections to open others (haproxy#705, haproxy#1340)",
-            "no maxconn; the bridge's max_connections and max_in_flight bound it",
+            format!("{begin} of server `{}` begin with a PROXY header (`{keyword}`)", server.name()),
+            "an SPOP agent takes it for a frame and closes the connection: no request is decided",
+            format!("no-{keyword}"),
         );
+    }
+    let keyword =
+        ["maxconn", "minconn"].into_iter().find_map(|keyword| Some((keyword, server.value(keyword).filter(|n| *n != "0")?)));
+    let Some((keyword, most)) = keyword else { return };
+    let why = if case.version.has_mux() {
+        let [queue, connect] = ["queue", "connect"].map(|name| backend.value(&["timeout", name]).known());
+        let (name, time) = queue.map_or(("connect", connect), |queue| ("queue", Some(queue)));
+        let time = time.map_or_else(String::new, |time| format!(", here {time}"));
+        format!(
+            "since 3.1 it bounds decisions, not connections: one above it waits in the queue as long as `timeout {name}` says{time}, and then \
+             goes on undecided with error 257, however long `timeout processing` is"
+        )
+    } else if matches!(case.config.global.number(&["nbthread"]), Setting::Known(1) | Setting::Unclear) {
+        return;
+    } else {
+        "up to 3.0 each thread has connections of its own: below what all of them want, HAProxy closes busy connections to open others \
+         (haproxy#705, haproxy#1340)"
+            .to_owned()
+    };
+    out.add(
+        &finding::SERVER_MAXCONN,
+        server.line,
+        format!("server `{}` of {} has `{keyword} {most}`", server.name(), backend.title()),
+        why,
+        format!("no {keyword}; the bridge's max_connections and max_in_flight bound it"),
+    );
+}
+
+/// Keywords by which connections or checks begin with a PROXY header.
+const PROXY_HEADERS: [(&str, &str); 5] = [
+    ("send-proxy", "connections"),
+    ("send-proxy-v2", "connections"),
+    ("send-proxy-v2-ssl", "connections"),
+    ("send-proxy-v2-ssl-cn", "connections"),
+    ("check-send-proxy", "checks"),
+];
+
+/// Checks that go elsewhere than decisions, or in other clothes.
+fn checks_of(backend: &Proxy, server: &Server<'_>, out: &mut Findings) {
+    if server.is_unclear() || !server.has("check") {
+        return;
+    }
+    let wrong = |what: String, why: &str, fix: &str, out: &mut Findings| {
+        out.add(&finding::WRONG_CHECK, server.line, format!("checks of server `{}` {what}", server.name()), why, fix);
+    };
+    let own = server.address().and_then(|address| address.rsplit_once(':')).map(|(_, port)| port);
+    let port = server.value("port").filter(|port| Some(*port) != own);
+    let elsewhere = port.is_some() || server.value("addr").is_some();
+    if elsewhere {
+        if let (Setting::Known("spop-check"), Some(port)) = (check_option(backend), port) {
+            let why = "a listener for decisions is checked where decisions go: what answers elsewhere says nothing of it, and the admin port does not speak SPOP";
+            wrong(format!("go to port {port}, and decisions to another"), why, "without `port`", out);
+        }
+    } else if server.has("check-ssl") && !server.has("ssl") {
+        wrong("use TLS (`check-ssl`), and decisions don't".into(), ONE_PORT, "no-check-ssl; or `ssl` for both", out);
+    } else if server.has("ssl") && server.said("check-ssl") == Some(false) {
+        wrong("use no TLS (`no-check-ssl`), and decisions do".into(), ONE_PORT, "without `no-check-ssl`", out);
     }
 }
 
-fn socket(case: &Case<'_>, server: &Server<'_>, out: &mut Findings) {
-    let Some(address) = server.address() else { return };
-    if let Some(name) = address.strip_prefix("abns@").or_else(|| address.strip_prefix("abnsz@")) {
-        out.add(
-            &finding::ABSTRACT_SOCKET,
-            server.line,
-            format!("server `{}` is an abstract socket, `{name}`", server.name()),
-            "the bridge listens on TCP and on sockets with a file",
-            "unix@/run/spop-bridge/spop.sock",
-        );
-    }
-    let path = address.strip_prefix("unix@").or_else(|| address.starts_with('/').then_some(address));
-    let chroot = case.config.global.value(&["chroot"]).known().filter(|chroot| *chroot != "/");
-    let (Some(path), Some(chroot)) = (path, chroot) else { return };
-    let Some(folders) = path.strip_prefix('/') else { return };
-    let inside = path.strip_prefix(chroot.trim_end_matches('/')).filter(|inside| inside.starts_with('/'));
-    // At the top of the chroot, as somebody would have it who knows. With the bridge's configuration there is more to go by.
-    if case.bridge.is_some() || (!folders.contains('/') && inside.is_none()) {
-        return;
-    }
-    let fix = match inside {
-        Some(inside) => format!("unix@{inside}"),
-        None => format!("let the bridge listen on {}{path}, and mount it there", chroot.trim_end_matches('/')),
-    };
-    out.add_as(
-        &finding::CHROOT_SOCKET,
-        Severity::Warning,
-        server.line,
-        format!("server `{}` is looked up as {}{path}", server.name(), chroot.trim_end_matches('/')),
-        format!("`chroot {chroot}` in `global` comes before connections do"),
-        fix,
-    );
-}
+const ONE_PORT: &str = "a listener either has TLS or has not: one of the two never comes through";

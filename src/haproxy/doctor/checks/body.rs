@@ -126,6 +126,12 @@ fn too_big(case: &Case<'_>, moment: &Moment<'_>, out: &mut Findings) {
     );
 }
 
+/// The most bytes that the args of a moment make of a request of `size` bytes.
+pub(super) fn largest(moment: &Moment<'_>, size: u64) -> u64 {
+    let args: Vec<_> = moment.messages.iter().flat_map(|message| args(message)).collect();
+    worst(&taken(&args), size).0
+}
+
 /// Whether `all` stands for all headers of the side of `part`.
 fn is_all(all: &str, part: &str) -> bool {
     all.strip_suffix('*').is_some_and(|side| part.starts_with(side))

@@ -4,14 +4,11 @@ use std::time::Duration;
 
 use super::super::case::{Case, Engine};
 use super::super::finding::{self, Findings, Severity};
-use super::super::line::Line;
-use super::super::proxy::{Proxy, Server};
 use super::super::sample;
 use super::super::settings::{Setting, Settings};
 use super::super::spoe::Section;
-use super::backend::backends;
 use super::list;
-use crate::config::{Bind, Config, ListenerConfig, RouteConfig};
+use crate::config::{Config, RouteConfig};
 
 /// What queueing, connecting and HELLO may take, which HAProxy counts and the bridge can't.
 const MARGIN: Duration = Duration::from_millis(20);
@@ -32,9 +29,6 @@ pub(super) fn check(case: &Case<'_>, out: &mut Findings) {
         if !engine.uses.is_empty() {
             variables(case, engine, agent, bridge, out);
         }
-    }
-    for (_, backend) in backends(case) {
-        backend.servers().iter().for_each(|server| address(case, backend, server, bridge, out));
     }
 }
 
@@ -142,54 +136,4 @@ fn set_by(on_failure: &crate::config::OnFailure) -> Vec<(String, String)> {
             Action::UnsetVar { .. } => None,
         })
         .collect()
-}
-
-fn address(case: &Case<'_>, backend: &Proxy, server: &Server<'_>, bridge: &Config, out: &mut Findings) {
-    let Some(address) = server.address() else { return };
-    let path = address.strip_prefix("unix@").or_else(|| address.starts_with('/').then_some(address));
-    let mut fault = |line: &Line, what: String, why: &str, fix: String| out.add(&finding::BRIDGE_ADDRESS, line, what, why, fix);
-    let listener = match path {
-        Some(path) => {
-            let chroot = case.config.global.value(&["chroot"]);
-            let Setting::Known(chroot) = (if chroot == Setting::Unset { Setting::Known("/") } else { chroot }) else { return };
-            let path = format!("{}/{}", chroot.trim_end_matches('/'), path.trim_start_matches('/'));
-            let found = bridge
-                .listeners
-                .iter()
-                .find(|listener| matches!(&listener.bind, Bind::Unix { path: own, .. } if own.as_os_str() == &*path));
-            if found.is_none() {
-                let binds: Vec<_> = bridge.listeners.iter().map(|listener| listener.bind.to_string()).collect();
-                fault(
-                    server.line,
-                    format!(
-                        "server `{}` of {} is looked up as {path}, where the bridge doesn't listen",
-                        server.name(),
-                        backend.title()
-                    ),
-                    "the path of a `unix@` server is looked up inside `chroot`; other mounts in other containers may change it once more",
-                    format!("the bridge listens on {}", list(binds.iter().map(|bind| &bind[..]))),
-                );
-            }
-            found
-        }
-        None => with_port(bridge, address),
-    };
-    let Some(listener) = listener else { return };
-    if !server.is_unclear() && listener.tls.is_some() != server.has("ssl") {
-        let (has, wants) = if listener.tls.is_some() { ("has TLS", "no `ssl`") } else { ("has no TLS", "`ssl`") };
-        fault(
-            server.line,
-            format!("the bridge's listener {} {has}, and server `{}` {wants}", listener.bind, server.name()),
-            "one side speaks TLS and the other doesn't: no connection comes to be",
-            if listener.tls.is_some() { "ssl verify required ca-file FILE verifyhost NAME".into() } else { "no-ssl".into() },
-        );
-    }
-}
-
-/// The listener on the port of an address, if there is exactly one.
-fn with_port<'a>(bridge: &'a Config, address: &str) -> Option<&'a ListenerConfig> {
-    let port = address.rsplit_once(':')?.1;
-    let has_port = |listener: &&ListenerConfig| matches!(&listener.bind, Bind::Tcp(own) if own.rsplit_once(':').is_some_and(|(_, own)| own == port));
-    let mut found = bridge.listeners.iter().filter(has_port);
-    found.next().filter(|_| found.next().is_none())
 }

@@ -6,6 +6,7 @@ use clap::{Parser, ValueEnum};
 
 use super::warn;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::output;
 use crate::config::Config;
 use crate::haproxy::Version;
 use crate::haproxy::generate::{Options, Parts, Target, TlsFiles, generate};

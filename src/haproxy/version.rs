@@ -16,7 +16,11 @@ impl Version {
     pub(crate) const OLDEST: Self = Self::new(2, 4);
     /// SPOP is a multiplexer of its own, `mode spop` exists, and several keywords of the SPOE file are ignored.
     pub(crate) const MUX: Self = Self::new(3, 1);
-    /// What is assumed unless somebody says otherwise: the newest with long-term support that the tests run.
+    /// PROXY headers for agents are left out, with a warning.
+    pub(crate) const NO_PROXY_HEADERS: Self = Self::new(3, 3);
+    /// The newest that is known: what came after it may differ.
+    pub(crate) const NEWEST: Self = Self::new(3, 4);
+    /// What is assumed unless the operator says otherwise: the line with long-term support whose image deploy/ has.
     pub(crate) const DEFAULT: Self = Self::new(3, 2);
 
     /// `major.minor`.
@@ -32,6 +36,15 @@ impl Version {
     /// The release line, and the release of it if that is known.
     pub(crate) fn release(self) -> (Self, Option<u16>) {
         (Self::new(self.major, self.minor), self.patch)
+    }
+
+    /// What to say of a line that came after this program.
+    pub(crate) fn warning(self) -> Option<String> {
+        let (line, _) = self.release();
+        let newest = Self::NEWEST;
+        let text =
+            || format!("HAProxy {line} is newer than {newest}, the newest that is known here, and is taken for one like it");
+        (line > newest).then(text)
     }
 
     /// HAProxy's `version_atleast()`; `None` if it depends on a patch number that we don't know, or `text` is none.
@@ -58,12 +71,17 @@ impl fmt::Display for Version {
     }
 }
 
-/// Takes `3.2`, and `3.2.26` or `3.2.26-1` as `haproxy -v` says it.
+/// Takes `3.2`, `3.2.26` or `3.2.26-1`, and all that `haproxy -v` says.
 impl FromStr for Version {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match Self::parse(text) {
+        let word = text.split_once("version ").and_then(|(_, said)| said.split_whitespace().next()).unwrap_or(text);
+        match Self::parse(word) {
+            // 3.0 came after 2.9.
+            Some(Self { major: 2, minor: 10.., .. }) => {
+                Err(format!("{text} is no release of HAProxy: its lines are 2.4 to 2.9, and 3.0 on"))
+            }
             Some(version) if version >= Self::OLDEST => Ok(version),
             Some(_) => Err(format!("{text} is older than {}, the first release that is known to work", Self::OLDEST)),
             None => Err(format!("{text} is no release of HAProxy: expected major.minor, such as {}", Self::DEFAULT)),
@@ -83,14 +101,29 @@ mod tests {
             ("3.2.26", (3, 2, Some(26)), "3.2.26"),
             ("3.5-dev5", (3, 5, None), "3.5"),
             ("3.10", (3, 10, None), "3.10"),
+            ("3.4.7-1", (3, 4, Some(7)), "3.4.7"),
+            ("HAProxy version 3.4.7-1 2026/10/14 - https://haproxy.org/\nStatus: long-term", (3, 4, Some(7)), "3.4.7"),
+            ("HA-Proxy version 2.4.0 2021/05/14", (2, 4, Some(0)), "2.4.0"),
         ] {
             let read: Version = text.parse().unwrap();
             assert_eq!(read.release(), (Version::new(version.0, version.1), version.2));
             assert_eq!(read.to_string(), shown);
         }
         assert!("1.8".parse::<Version>().unwrap_err().contains("older than 2.4"));
-        for wrong in ["", "3", "three", "3.x"] {
+        assert!("2.10".parse::<Version>().unwrap_err().contains("2.4 to 2.9"));
+        for wrong in ["", "3", "three", "3.x", "HAProxy version unknown"] {
             assert!(wrong.parse::<Version>().unwrap_err().contains("major.minor"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn newer_ones_are_taken_with_a_warning() {
+        let warning = |text: &str| text.parse::<Version>().unwrap().warning();
+        for known in ["2.4", "2.9", "3.3.10", "3.4", "3.4.99"] {
+            assert_eq!(warning(known), None, "{known}");
+        }
+        for newer in ["3.5-dev5", "3.10.1", "4.0"] {
+            assert!(warning(newer).unwrap().contains("newer than 3.4"), "{newer}");
         }
     }
 

@@ -26,6 +26,7 @@ mod haproxy_config;
 mod hostile_peers;
 mod layering;
 mod limits;
+mod log_sites;
 mod monitoring;
 mod otlp;
 mod readme;

@@ -31,6 +31,8 @@ impl fmt::Display for Severity {
 pub(crate) enum Haproxy {
     Refuses,
     Warns,
+    /// Of the milder case, which depends on the release; of the other it says nothing.
+    WarnsOfMilder,
     Silent,
 }
 
@@ -78,7 +80,7 @@ rules! {
     WRONG_CHECK = "wrong-check", Error, Silent;
     BACKEND_TIMEOUT = "backend-timeout", Warning, Silent;
     TIMEOUT_SERVER = "timeout-server", Warning, Silent;
-    SEND_PROXY = "send-proxy", Error, Silent;
+    SEND_PROXY = "send-proxy", Error, WarnsOfMilder;
     SERVER_MAXCONN = "server-maxconn", Warning, Silent;
     CHROOT_SOCKET = "chroot-socket", Warning, Silent;
     ABSTRACT_SOCKET = "abstract-socket", Error, Silent;
@@ -116,6 +118,7 @@ rules! {
     STALE_VERDICT = "stale-verdict", Warning, Silent;
     FORGED_HEADER = "forged-header", Warning, Silent;
     // Releases.
+    FILTER_SEQUENCE = "filter-sequence", Error, Refuses;
     KNOWN_BAD = "known-bad", Warning, Silent;
     // With the bridge's configuration.
     UNROUTED = "unrouted", Error, Silent;

@@ -23,6 +23,30 @@ fn prints_the_parts_with_their_names() {
     assert!(exit == code::SUCCESS && out.contains("mode tcp") && !out.contains("spoe-agent"), "{out}");
 }
 
+/// What a newer line changed is not known: it is taken for the newest that is, and that is said.
+#[test]
+fn newer_lines_are_taken_with_a_warning() {
+    let says = |version: &str| {
+        let (exit, out, err) = generate(CONFIG, &["--haproxy-version", version]);
+        assert!(exit == code::SUCCESS && out.contains("mode spop"), "{err}");
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().to_str().unwrap();
+        assert_eq!(generate(CONFIG, &["--output", output]).0, code::SUCCESS);
+        let doctor = ["haproxy", "doctor", &format!("{output}/haproxy.cfg"), "--haproxy-version", version];
+        let (exit, out, doctors) = spop_bridge(&doctor);
+        assert_eq!(exit, code::SUCCESS, "{out}");
+        assert_eq!(err, doctors);
+        err
+    };
+    for known in ["3.1", "3.2.26", "3.3", "3.3.10-1", "3.4", "3.4.7-1"] {
+        assert_eq!(says(known), "", "{known}");
+    }
+    for newer in ["3.5-dev5", "3.5.1", "4.0"] {
+        assert!(says(newer).contains("is newer than 3.4"), "{newer}");
+    }
+    assert_eq!(generate(CONFIG, &["--haproxy-version", "2.10"]).0, code::USAGE);
+}
+
 #[test]
 fn writes_files_and_replaces_none_unasked() {
     let folder = tempfile::tempdir().unwrap();

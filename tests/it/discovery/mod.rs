@@ -1,6 +1,7 @@
 //! Servers that are found by DNS: which they are, that they come and go without harm, and what happens when DNS is in trouble.
 
 mod addresses;
+mod answers;
 mod trouble;
 
 use std::net::{IpAddr, SocketAddr};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{NAME, WORKERS, addresses, allowing, bridge_to, expect_calls, expect_line, ips, is_decided, lines};
+use super::{NAME, WORKERS, addresses, allowing, bridge_to, expect_line, ips, is_decided, lines};
 use crate::support::bridge::Bridge;
 use crate::support::dns::{Dns, Reply, host};
 use crate::support::figure;
@@ -184,23 +184,4 @@ fn an_outage_is_said_once_and_asked_about_rarely() {
     // Two each (A and AAAA), at 0, 1, 3, 7 s, jittered.
     figure("questions in the first 6 s without an answer", dns.questions());
     assert!(dns.questions() <= 16, "{}", dns.questions());
-}
-
-#[test]
-fn addresses_of_one_name_may_be_many() {
-    let addresses = addresses(1);
-    let service = allowing(addresses[0]);
-    let dns = Dns::start();
-    let far_too_many = (0..1_200_u32).map(|n| host(NAME, 0, std::net::Ipv4Addr::from(0x0a00_0000 + n).into())).collect();
-    dns.set_addresses(NAME, &ips(&addresses));
-    let bridge = bridge_to(&dns, &format!("{NAME}:{}", addresses[0].port()), "");
-    let mut engine = bridge.engine();
-    assert!(is_decided(&mut engine, 1));
-    dns.set(NAME, Reply::Truncated(far_too_many));
-    let line = expect_line(&bridge, FAILED);
-    assert!(line["error"].as_str().unwrap().contains("1200 addresses"), "{line}");
-    assert!(is_decided(&mut engine, 3));
-    let load = super::Load::start(bridge.address());
-    expect_calls(&service, "the one from before");
-    assert_eq!(load.end().1, 0);
 }

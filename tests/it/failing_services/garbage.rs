@@ -4,10 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use prost::Message;
+use spop_bridge::pb::v1::DecideResponse;
+use spop_bridge::pb::v1::value::Kind;
+
 use super::{HAPROXY_TIMER, fallbacks, timed};
 use crate::support::bridge::Bridge;
 use crate::support::figure;
 use crate::support::garbage::{Page, TcpServer};
+use crate::support::service::set_txn;
 use crate::support::wire::Data;
 
 fn bridge_to(endpoint: &str, timeout: &str) -> Bridge {
@@ -69,6 +74,26 @@ fn a_message_that_lies_about_its_length() {
     let mut compressed = Page::grpc(b"");
     compressed.body = b"\x01\x00\x00\x00\x03abc".to_vec();
     assert_one_of("compressed, unasked", compressed.serve().uri(), &broken);
+}
+
+/// A call has one answer. If a deny comes before an allow, or an answer before half of another, none of them can be believed.
+#[test]
+fn more_than_one_message() {
+    let message = |allow: bool| {
+        let answer = DecideResponse { actions: vec![set_txn("allow", Kind::BoolValue(allow))] };
+        Page::grpc(&answer.encode_to_vec()).body
+    };
+    let (deny, allow) = (message(false), message(true));
+    for (what, body) in [
+        ("a deny, then an allow", [&deny[..], &allow].concat()),
+        ("the same twice", [&deny[..], &deny].concat()),
+        ("an allow, then an empty message", [&allow[..], &[0; 5]].concat()),
+        ("half a message behind the answer", [&allow[..], &deny[..7]].concat()),
+        ("one byte behind the answer", [&allow[..], &[0]].concat()),
+    ] {
+        let page = Page { body, ..Page::grpc(b"") };
+        assert_one_of(what, page.serve().uri(), &["invalid_response"]);
+    }
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! The backend of an engine: its mode, its checks, its servers.
 
 use super::super::case::{Case, Engine};
-use super::super::finding::{self, Findings};
+use super::super::finding::{self, Findings, Severity};
 use super::super::proxy::{Proxy, Server};
 use super::super::settings::{Setting, Settings};
 use super::socket;
+use crate::haproxy::Version;
 
 pub(super) fn check(case: &Case<'_>, out: &mut Findings) {
     for backend in backends(case).into_iter().map(|(_, backend)| backend) {
@@ -152,13 +153,13 @@ fn what_checks(backend: &Proxy, out: &mut Findings) {
 
 fn connection(case: &Case<'_>, backend: &Proxy, server: &Server<'_>, out: &mut Findings) {
     for (keyword, begin) in PROXY_HEADERS.into_iter().filter(|(keyword, _)| server.has(keyword)) {
-        out.add(
-            &finding::SEND_PROXY,
-            server.line,
-            format!("{begin} of server `{}` begin with a PROXY header (`{keyword}`)", server.name()),
-            "an SPOP agent takes it for a frame and closes the connection: no request is decided",
-            format!("no-{keyword}"),
-        );
+        let (severity, why) = if case.version >= Version::NO_PROXY_HEADERS && begin == "connections" {
+            (Severity::Warning, "since 3.3 HAProxy leaves it out for agents, with a warning; before, no request is decided")
+        } else {
+            (Severity::Error, "an SPOP agent takes it for a frame and closes the connection: no request is decided")
+        };
+        let what = format!("{begin} of server `{}` begin with a PROXY header (`{keyword}`)", server.name());
+        out.add_as(&finding::SEND_PROXY, severity, server.line, what, why, format!("no-{keyword}"));
     }
     let keyword =
         ["maxconn", "minconn"].into_iter().find_map(|keyword| Some((keyword, server.value(keyword).filter(|n| *n != "0")?)));

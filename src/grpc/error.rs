@@ -22,6 +22,9 @@ pub(crate) enum CallError {
     /// The connection or the stream broke under the call.
     #[error("connection to {endpoint} lost: {reason}")]
     ConnectionLost { endpoint: Arc<str>, reason: Arc<str> },
+    /// The service reset this call alone; the connection goes on. So a handler ends that trips over its request.
+    #[error("{endpoint} reset the call: {reason}")]
+    Reset { endpoint: Arc<str>, reason: h2::Reason },
     /// The backend has as much in flight as it may have.
     #[error("{backend} has {limit} in flight, {advice}")]
     Full { backend: Arc<str>, limit: Limited, advice: &'static str },
@@ -45,8 +48,12 @@ impl CallError {
         }
     }
 
-    pub(super) fn lost(endpoint: &Arc<str>, error: &(dyn std::error::Error + 'static)) -> Self {
-        Self::ConnectionLost { endpoint: Arc::clone(endpoint), reason: chain(error).into() }
+    /// What HTTP/2 said instead of an answer to one call.
+    pub(super) fn broken(endpoint: &Arc<str>, error: &h2::Error) -> Self {
+        match error.reason() {
+            Some(reason) if error.is_reset() && error.is_remote() => Self::Reset { endpoint: Arc::clone(endpoint), reason },
+            _ => Self::ConnectionLost { endpoint: Arc::clone(endpoint), reason: chain(error).into() },
+        }
     }
 
     /// The status that gRPC has for it; the bridge's own where no service has said one.
@@ -57,6 +64,7 @@ impl CallError {
             Self::Full { .. } | Self::Overloaded { .. } => Code::ResourceExhausted,
             Self::Status { code, .. } => *code,
             Self::InvalidAnswer { .. } => Code::Internal,
+            Self::Reset { reason, .. } => of_reset(*reason),
         }
     }
 
@@ -67,9 +75,25 @@ impl CallError {
             Self::NotConnected { .. } | Self::ConnectionLost { .. } => Cause::Unavailable,
             Self::Status { code: Code::Unavailable, .. } => Cause::Unavailable,
             Self::Full { .. } | Self::Overloaded { .. } | Self::Status { code: Code::ResourceExhausted, .. } => Cause::Overloaded,
+            Self::Reset { reason, .. } => match of_reset(*reason) {
+                Code::Unavailable => Cause::Unavailable,
+                Code::ResourceExhausted => Cause::Overloaded,
+                _ => Cause::Rejected,
+            },
             Self::Status { .. } => Cause::Rejected,
             Self::InvalidAnswer { .. } => Cause::InvalidResponse,
         }
+    }
+}
+
+/// The status that gRPC has for a reset (`doc/PROTOCOL-HTTP2.md`, "Errors").
+fn of_reset(reason: h2::Reason) -> Code {
+    match reason {
+        h2::Reason::REFUSED_STREAM => Code::Unavailable,
+        h2::Reason::CANCEL => Code::Cancelled,
+        h2::Reason::ENHANCE_YOUR_CALM => Code::ResourceExhausted,
+        h2::Reason::INADEQUATE_SECURITY => Code::PermissionDenied,
+        _ => Code::Internal,
     }
 }
 
@@ -120,7 +144,9 @@ impl Failure {
             CallError::Overloaded { .. } | CallError::Full { .. } => Blame::Load,
             _ if self.unseen => Blame::Nobody,
             CallError::Timeout if budget < NO_TIME => Blame::Nobody,
-            CallError::Timeout | CallError::ConnectionLost { .. } | CallError::InvalidAnswer { .. } => Blame::Endpoint,
+            CallError::Timeout | CallError::ConnectionLost { .. } | CallError::Reset { .. } | CallError::InvalidAnswer { .. } => {
+                Blame::Endpoint
+            }
             CallError::NotConnected { .. } => Blame::Nobody,
             CallError::Status { code: Code::ResourceExhausted, .. } => Blame::Load,
             CallError::Status { code: Code::Unavailable | Code::Unknown | Code::Internal | Code::DataLoss, .. } => {

@@ -235,7 +235,8 @@ impl Pool {
 
     pub(super) fn is_retryable(&self, failure: &Failure) -> bool {
         let code = match &failure.error {
-            CallError::ConnectionLost { .. } => Code::Unavailable,
+            // A call that was reset may be answered elsewhere, as one whose connection broke.
+            CallError::ConnectionLost { .. } | CallError::Reset { .. } => Code::Unavailable,
             CallError::Status { code, .. } => *code,
             _ => return false,
         };

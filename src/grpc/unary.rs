@@ -42,9 +42,9 @@ async fn attempt(
     let (framed, trace) = request.into_parts();
     let framed = Bytes::from(framed);
     let again = || Request::from_parts(framed.clone().into(), trace.clone());
-    let unseen = |error: &h2::Error| Failure::unseen(again(), CallError::lost(name, error));
+    let unseen = |error: &h2::Error| Failure::unseen(again(), CallError::broken(name, error));
     let failed = |error: h2::Error| {
-        if was_refused(&error) { unseen(&error) } else { Failure::seen(Some(again()), CallError::lost(name, &error)) }
+        if was_refused(&error) { unseen(&error) } else { Failure::seen(Some(again()), CallError::broken(name, &error)) }
     };
     let mut head = head(&target.decide, &target.headers);
     // gRPC's own deadline: the service can give up when nobody waits any more.
@@ -100,7 +100,7 @@ async fn read(endpoint: &Arc<str>, mut body: RecvStream) -> Result<Bytes, Box<Fa
     let mut messages = Messages::default();
     let mut answer = None;
     while let Some(chunk) = body.data().await {
-        let chunk = chunk.map_err(|error| CallError::lost(endpoint, &error))?;
+        let chunk = chunk.map_err(|error| CallError::broken(endpoint, &error))?;
         let _ = body.flow_control().release_capacity(chunk.len());
         messages.push(chunk);
         while let Some(message) = messages.next().map_err(|error| invalid(error.to_string()))? {
@@ -110,7 +110,7 @@ async fn read(endpoint: &Arc<str>, mut body: RecvStream) -> Result<Bytes, Box<Fa
             }
         }
     }
-    let trailers = body.trailers().await.map_err(|error| CallError::lost(endpoint, &error))?;
+    let trailers = body.trailers().await.map_err(|error| CallError::broken(endpoint, &error))?;
     let ended = ended(trailers.as_ref());
     match (ended.status.code(), messages.finish(), answer) {
         (Code::Ok, Ok(()), Some(answer)) => Ok(answer),

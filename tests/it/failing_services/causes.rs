@@ -8,8 +8,8 @@ use tonic::{Code, Status};
 
 use super::{assert_cause, assert_fallback, bridge_to, timed};
 use crate::support::garbage::TcpServer;
-use crate::support::host::Bound;
-use crate::support::service::{Answer, Service, allow};
+use crate::support::host::{Bound, FOREVER};
+use crate::support::service::{Answer, Methods, Service, allow};
 use crate::support::wire::Data;
 use crate::support::{eventually, figure, free_address};
 
@@ -28,6 +28,13 @@ fn no_socket_file() {
 #[test]
 fn connection_is_reset() {
     assert_cause("connection reset", &TcpServer::resetting().uri, "5s", "unavailable");
+}
+
+/// A handler that ends without an answer, while its server goes on: the request is the reason, and not the service's being away.
+#[test]
+fn call_is_reset() {
+    let service = Service::with(Methods::Unary, Bound::tcp(), FOREVER, |_| panic!("this handler trips over every request"));
+    assert_cause("call reset", service.uri(), "5s", "rejected");
 }
 
 #[test]

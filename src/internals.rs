@@ -82,6 +82,6 @@ pub fn answer(item: &Bytes) -> Result<(u64, Outcome), String> {
 /// # Errors
 /// If the response cannot be carried out: why.
 pub fn response(response: &[u8]) -> Result<Actions, String> {
-    let limits = Limits { prefix_length: RESERVED_PREFIX, room: usize::MAX };
+    let limits = Limits { prefix_length: RESERVED_PREFIX, room: usize::MAX, own: &[], allowed: None };
     response::decode(response, limits).map_err(|error| error.to_string())
 }

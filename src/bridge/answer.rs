@@ -8,24 +8,26 @@ use smallvec::SmallVec;
 
 use super::decision_log;
 use super::error::NotifyError;
+use super::merge::{LeftOut, Part, merge};
 use super::report::{GivenUp, Report};
 use super::request::{self, Origin, Tracing};
 use super::response::{self, Limits};
 use super::route::{Branch, Branches};
-use super::{Decide, Inner, Sender, status_actions};
-use crate::config::{Cause, RESERVED_PREFIX, RouteConfig};
+use super::{Decide, Inner, Sender, room, status_actions};
+use crate::config::{Cause, OnFailure, RESERVED_PREFIX, RouteConfig};
 use crate::deadline::Deadline;
 use crate::grpc::{Request, Trail};
 use crate::spop::{Actions, Notify, Peer, TypedData};
-use crate::telemetry::TraceContext;
 use crate::telemetry::trace::Begun;
+use crate::telemetry::{TraceContext, event};
 
 /// What the branches of one NOTIFY have in common.
 pub(super) struct Asked<'a, 'b, E> {
     pub(super) notify: &'a Notify,
     pub(super) sender: &'a Sender<E>,
     branches: &'a Branches<'b>,
-    limits: Limits,
+    /// Bytes that the ACK has for actions.
+    room: usize,
     /// As HAProxy has handed it in, or as it was begun here.
     pub(super) trace_id: Option<[u8; 16]>,
     /// If the trace is recorded.
@@ -49,7 +51,7 @@ impl<D: Decide> Inner<D> {
         let mut trace = trace.context;
         let (begun, trace_id) = (trace.begin(), trace.trace_id());
         put_into(&mut requests, &trace);
-        let asked = Asked { notify, sender, branches: &branches, limits: sender.limits(notify), trace_id, begun };
+        let asked = Asked { notify, sender, branches: &branches, room: room(notify), trace_id, begun };
         let given_up = GivenUp::unless_finished(&asked);
         let mut report = Report::default();
         let decide = |(position, (branch, request))| self.decide(&asked, position, branch, request);
@@ -58,11 +60,11 @@ impl<D: Decide> Inner<D> {
         let actions = match (branches.branches.as_slice(), errands.next()) {
             // d16: some 3.1 and 3.2 releases send NOTIFYs without messages, and wait for the ACK.
             (_, None) => Actions::new(),
-            ([branch], Some(only)) => self.merge(&asked, [(branch, decide(only).await)], &mut report),
+            ([branch], Some(only)) => self.conclude(&asked, branch, decide(only).await, &mut report),
             (many, Some(first)) => {
                 let errands = std::iter::once(first).chain(errands);
                 let decided = join_all(errands.map(decide)).await;
-                self.merge(&asked, many.iter().zip(decided), &mut report)
+                self.conclude_all(&asked, many.iter().zip(decided), &mut report)
             }
         };
         given_up.finished();
@@ -99,7 +101,7 @@ impl<D: Decide> Inner<D> {
     ) -> Decided {
         let trail = Trail::default();
         let decision = match (branch.route, request) {
-            (Some(route), Some(request)) => self.ask(asked, position, route, request, &trail).await,
+            (Some(route), Some(request)) => self.ask(asked, (position, branch.position), route, request, &trail).await,
             _ => Err(unrouted(asked.notify, branch)),
         };
         let latency = trail.ended().saturating_duration_since(asked.notify.received_at);
@@ -109,16 +111,22 @@ impl<D: Decide> Inner<D> {
     async fn ask(
         &self,
         asked: &Asked<'_, '_, D::Engine>,
-        position: usize,
+        (branch, position): (usize, usize),
         route: &RouteConfig,
         request: Request,
         trail: &Trail,
     ) -> Result<Actions, NotifyError> {
-        let wanted = |message| asked.branches.contains(position, message);
+        let wanted = |message| asked.branches.contains(branch, message);
         let timeout = route.timeout.min(timeout_of(asked.notify, route, wanted));
         let deadline = Deadline::new(asked.notify.received_at, timeout, self.config.ack_margin);
         let response = self.backends.decide(route.backend, &asked.sender.engine, request, deadline, trail).await?;
-        Ok(response::decode(&response, asked.limits)?)
+        let limits = Limits {
+            prefix_length: asked.sender.prefix_length,
+            room: asked.room,
+            own: &self.own,
+            allowed: route.variables.as_deref().map(|allowed| (position, allowed)),
+        };
+        Ok(response::decode(&response, limits)?)
     }
 
     pub(super) fn sender(&self, peer: &Arc<Peer>) -> Sender<D::Engine> {
@@ -132,52 +140,67 @@ impl<D: Decide> Inner<D> {
         }
     }
 
-    /// Puts the branches' actions together in their order. A branch that failed, or whose actions no longer fit, gives its
-    /// fallback: each branch's actions are in whole or not at all.
-    fn merge<'a>(
+    /// The actions of the only branch: its answer, or its fallback if that fits beside the status.
+    fn conclude<'a>(
         &self,
         asked: &Asked<'_, '_, D::Engine>,
-        decided: impl IntoIterator<Item = (&'a Branch<'a>, Decided)>,
+        branch: &Branch<'a>,
+        Decided { decision, trail, latency }: Decided,
         report: &mut Report<'a>,
     ) -> Actions {
-        let mut merged = Actions::new();
-        for (branch, Decided { decision, trail, latency }) in decided {
-            let used = merged.len_bytes();
-            let fits = |actions: &Actions| used + actions.len_bytes() <= asked.limits.room;
-            let error = match decision {
-                Ok(actions) if fits(&actions) => {
-                    append(&mut merged, actions);
-                    None
-                }
-                Ok(actions) => Some(NotifyError::NoRoom { length: used + actions.len_bytes(), room: asked.limits.room }),
-                Err(error) => Some(error),
-            };
-            self.record(asked, branch, error.as_ref(), latency);
-            if let Some(error) = &error {
-                let fallback = branch.route.map_or(&self.config.on_failure, |route| &route.on_failure).actions(error.cause());
-                if fits(fallback) {
-                    append(&mut merged, fallback.clone());
-                }
+        let mut left_out = LeftOut::default();
+        let (actions, error) = match decision {
+            Ok(actions) => (actions, None),
+            Err(error) => {
+                let fallback = self.on_failure(branch).actions(error.cause());
+                let fits = fallback.len_bytes() + self.status_length <= asked.room;
+                let actions = if fits { fallback.clone() } else { left_out.without_room(fallback) };
+                (actions, Some(error))
             }
-            report.add(branch, error, &trail, latency);
+        };
+        self.record(asked, branch, error.as_ref(), &left_out, latency);
+        report.add(branch, error, left_out, &trail, latency);
+        actions
+    }
+
+    /// The actions of all branches together.
+    fn conclude_all<'a>(
+        &self,
+        asked: &Asked<'_, '_, D::Engine>,
+        decided: impl Iterator<Item = (&'a Branch<'a>, Decided)>,
+        report: &mut Report<'a>,
+    ) -> Actions {
+        let (mut parts, mut ends) = (Vec::new(), Vec::new());
+        for (branch, Decided { decision, trail, latency }) in decided {
+            parts.push(Part::new(decision, self.on_failure(branch)));
+            ends.push((branch, trail, latency));
+        }
+        let merged = merge(&mut parts, asked.room, self.status_length);
+        for (part, (branch, trail, latency)) in parts.into_iter().zip(ends) {
+            let error = part.decision.err();
+            self.record(asked, branch, error.as_ref(), &part.left_out, latency);
+            report.add(branch, error, part.left_out, &trail, latency);
         }
         merged
     }
 
+    pub(super) fn on_failure<'a>(&'a self, branch: &Branch<'a>) -> &'a OnFailure {
+        branch.route.map_or(&self.config.on_failure, |route| &route.on_failure)
+    }
+
     /// Adds the status variable where something failed or there is nothing else (d15), and what the bridge has to say of itself.
     fn complete(&self, asked: &Asked<'_, '_, D::Engine>, mut actions: Actions, report: &Report<'_>) -> Actions {
-        let room = asked.limits.room;
         if report.failed().is_some() || actions.is_empty() {
-            let status = status_actions(&self.config, report.failed().map_or("ok", Cause::as_str));
-            if actions.len_bytes() + status.len_bytes() <= room {
-                actions.append(&status);
-            }
+            // Room for it was kept: the smallest frame that there may be holds it.
+            actions.append(&status_actions(&self.config, report.failed().map_or("ok", Cause::as_str)));
         }
         // Last: what says why gives way to what says what.
         if let Some(variables) = &self.config.decision_variables {
             let explained = report.variables(variables);
-            if actions.len_bytes() + explained.len_bytes() <= room {
-                append(&mut actions, explained);
+            if actions.len_bytes() + explained.len_bytes() <= asked.room {
+                actions.append(&explained);
+            } else {
+                event::DecisionVariablesLeftOut { count: explained.count() }.record();
             }
         }
         decision_log::record(&self.config, asked, report);
@@ -206,7 +229,8 @@ fn unrouted(notify: &Notify, branch: &Branch<'_>) -> NotifyError {
     NotifyError::Unrouted { message }
 }
 
-/// What the route's timeout arg says, in milliseconds; no end without one. Zero and less mean that no time is left.
+/// What the route's timeout arg says, in milliseconds; no end without one. Who fills the arg must not be able to do without the
+/// service: there is a least.
 fn timeout_of(notify: &Notify, route: &RouteConfig, wanted: impl Fn(usize) -> bool) -> Duration {
     let Some(name) = &route.timeout_arg else { return Duration::MAX };
     let messages = notify.messages().enumerate().filter(|(position, _)| wanted(*position));
@@ -218,18 +242,10 @@ fn timeout_of(notify: &Notify, route: &RouteConfig, wanted: impl Fn(usize) -> bo
         _ => None,
     });
     let shortest = milliseconds.min().map(|shortest| u64::try_from(shortest).unwrap_or(0));
-    shortest.map_or(Duration::MAX, Duration::from_millis)
+    shortest.map_or(Duration::MAX, |shortest| Duration::from_millis(shortest).max(route.timeout_arg_min))
 }
 
 /// As much of a name as identifies it: the peer may send a longer one.
 pub(super) fn beginning(name: &[u8]) -> Arc<str> {
     String::from_utf8_lossy(name.get(..64).unwrap_or(name)).into()
-}
-
-fn append(merged: &mut Actions, actions: Actions) {
-    if merged.is_empty() {
-        *merged = actions;
-    } else {
-        merged.append(&actions);
-    }
 }

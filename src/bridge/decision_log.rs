@@ -62,6 +62,7 @@ fn decision(config: &Config, part: &Part<'_>) -> Value {
         "endpoint": part.endpoint.as_ref().map(Arc::as_ref),
         "attempts": part.attempts,
         "latency_us": micros(part.latency),
+        "left_out": part.left_out.variables().collect::<Vec<_>>(),
     })
 }
 

@@ -20,8 +20,10 @@ pub(crate) enum NotifyError {
     /// The response cannot be carried out.
     #[error("response refused: {0}")]
     Response(#[from] ResponseError),
-    /// The response fits the frame alone, but not together with those of the other branches.
-    #[error("response refused: with what other backends answered the actions take {length} bytes, the frame has room for {room}")]
+    /// The response fits the frame alone, but not beside what the other branches have answered, and the fallbacks of those that failed.
+    #[error(
+        "response refused: with what the other messages of the NOTIFY get the actions take {length} bytes, the frame has room for {room}"
+    )]
     NoRoom { length: usize, room: usize },
 }
 

@@ -6,6 +6,7 @@
 mod answer;
 mod decision_log;
 mod error;
+mod merge;
 mod report;
 pub(crate) mod request;
 pub(crate) mod response;
@@ -21,11 +22,10 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use request::Origin;
-use response::Limits;
 pub(crate) use route::Routes;
 use tower::Service;
 
-use crate::config::Config;
+use crate::config::{Cause, Config, Variable};
 use crate::deadline::Deadline;
 use crate::grpc::{CallError, Request, Trail};
 use crate::spop::frame::ack::ack_len;
@@ -73,6 +73,10 @@ struct Inner<D> {
     config: Arc<Config>,
     routes: Arc<Routes>,
     backends: D,
+    /// Variables that no service may set.
+    own: Vec<Variable>,
+    /// Bytes of the longest status.
+    status_length: usize,
 }
 
 impl<D: Decide> Clone for Bridge<D> {
@@ -84,7 +88,10 @@ impl<D: Decide> Clone for Bridge<D> {
 impl<D: Decide> Bridge<D> {
     /// `routes` are those of `config`.
     pub(crate) fn new(config: Arc<Config>, routes: Arc<Routes>, backends: D) -> Self {
-        Self { inner: Arc::new(Inner { config, routes, backends }), sender: None }
+        let own = config.own_variables().cloned().collect();
+        let status_length = Cause::ALL.map(|cause| status_actions(&config, cause.as_str()).len_bytes()).into_iter().max();
+        let status_length = status_length.unwrap_or_default();
+        Self { inner: Arc::new(Inner { config, routes, backends, own, status_length }), sender: None }
     }
 }
 
@@ -107,14 +114,10 @@ impl<D: Decide> Service<Notify> for Bridge<D> {
     }
 }
 
-impl<E> Sender<E> {
-    fn limits(&self, notify: &Notify) -> Limits {
-        let header = ack_len(notify.stream_id, notify.frame_id, 0);
-        Limits {
-            prefix_length: self.prefix_length,
-            room: usize::try_from(notify.max_frame_size).unwrap_or(usize::MAX).saturating_sub(header),
-        }
-    }
+/// Bytes that the ACK of `notify` has for actions.
+fn room(notify: &Notify) -> usize {
+    let header = ack_len(notify.stream_id, notify.frame_id, 0);
+    usize::try_from(notify.max_frame_size).unwrap_or(usize::MAX).saturating_sub(header)
 }
 
 /// What the status variable says, and the actions that go with it on their own.

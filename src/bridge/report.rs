@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::answer::{Asked, beginning};
 use super::error::NotifyError;
+use super::merge::LeftOut;
 use super::route::Branch;
 use super::{Decide, Inner};
 use crate::config::{Cause, DecisionVariables, RouteConfig};
@@ -29,37 +30,56 @@ pub(super) struct Part<'a> {
     /// Who answered, or was asked last.
     pub(super) endpoint: Option<Arc<str>>,
     pub(super) attempts: u32,
+    pub(super) left_out: LeftOut,
     /// From the arrival of the NOTIFY to the decision.
     pub(super) latency: Duration,
 }
 
 impl<D: Decide> Inner<D> {
-    /// Counts a branch's decision, and tells the log if it failed.
+    /// Counts a branch's decision, and tells the log if it failed or not all of it is in the ACK.
     pub(super) fn record(
         &self,
         asked: &Asked<'_, '_, D::Engine>,
         branch: &Branch<'_>,
         error: Option<&NotifyError>,
+        left_out: &LeftOut,
         latency: Duration,
     ) {
         if let Some(metrics) = self.routes.metrics.get(branch.position) {
             metrics.ended(error.map(NotifyError::cause));
             metrics.duration.observe(latency, asked.begun.as_ref().map(|begun| begun.context));
         }
-        if let Some(error) = error {
-            let (route, backend) = branch.route.map_or(("", ""), |route| {
-                (&*route.name, self.config.backends.get(route.backend).map_or("", |backend| &*backend.name))
-            });
-            event::DecisionFailed { cause: error.cause(), route, backend, trace_id: asked.trace_id, detail: error }.record();
+        if error.is_none() && left_out.is_empty() {
+            return;
+        }
+        let (route, backend) = branch.route.map_or(("", ""), |route| {
+            (&*route.name, self.config.backends.get(route.backend).map_or("", |backend| &*backend.name))
+        });
+        let trace_id = asked.trace_id;
+        match error {
+            Some(error) => {
+                let cause = error.cause();
+                let sent = !left_out.is_all_of(self.on_failure(branch), cause);
+                let left_out = (!left_out.is_empty()).then_some(left_out as &dyn std::fmt::Display);
+                event::DecisionFailed { cause, route, backend, trace_id, detail: error, sent, left_out }.record();
+            }
+            None => event::AnswerCutShort { route, backend, trace_id, left_out }.record(),
         }
     }
 }
 
 impl<'a> Report<'a> {
     /// A branch has ended.
-    pub(super) fn add(&mut self, branch: &Branch<'a>, error: Option<NotifyError>, trail: &Trail, latency: Duration) {
+    pub(super) fn add(
+        &mut self,
+        branch: &Branch<'a>,
+        error: Option<NotifyError>,
+        left_out: LeftOut,
+        trail: &Trail,
+        latency: Duration,
+    ) {
         let (endpoint, attempts) = (trail.endpoint(), trail.attempts());
-        self.0.push(Part { route: branch.route, error, endpoint, attempts, latency });
+        self.0.push(Part { route: branch.route, error, endpoint, attempts, left_out, latency });
     }
 
     pub(super) fn parts(&self) -> &[Part<'a>] {

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use thiserror::Error;
 
+use crate::config::{Variable, VariablePattern};
 use crate::protobuf::{Field, Fields, WireError};
 use crate::spop::{ActionError, Actions, TypedData, VarScope, check_name};
 
@@ -30,23 +31,31 @@ pub(crate) enum ActionProblem {
     Scope(u64),
     #[error(transparent)]
     Name(#[from] ActionError),
+    #[error("{0} is a variable of the bridge's own: status_variable, or one of decision_variables")]
+    OfTheBridge(Variable),
+    #[error("{variable} is not among the variables of routes[{route}]")]
+    NotAllowed { variable: Variable, route: usize },
     #[error("set_var has no value")]
     NoValue,
     #[error("an {kind} has {length} bytes, expected {expected}")]
     AddressLength { kind: &'static str, length: usize, expected: usize },
 }
 
-/// What an ACK can hold.
+/// What an ACK can hold, and what a service may put into it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub(crate) struct Limits<'a> {
     /// Bytes that HAProxy's variable prefix takes of a name's 63.
     pub(crate) prefix_length: usize,
     /// Bytes of actions.
     pub(crate) room: usize,
+    /// Variables that the bridge sets itself.
+    pub(crate) own: &'a [Variable],
+    /// Those that the route lists, if it does, and its position.
+    pub(crate) allowed: Option<(usize, &'a [VariablePattern])>,
 }
 
 /// Decodes and checks a response.
-pub(crate) fn decode(response: &[u8], limits: Limits) -> Result<Actions, ResponseError> {
+pub(crate) fn decode(response: &[u8], limits: Limits<'_>) -> Result<Actions, ResponseError> {
     // An action is shorter in SPOP than in protobuf, but for addresses and the like.
     let mut actions = Actions::with_capacity(response.len().min(limits.room));
     let mut index = 0;
@@ -66,7 +75,7 @@ pub(crate) fn decode(response: &[u8], limits: Limits) -> Result<Actions, Respons
 
 /// A `SetVar` or `UnsetVar` as it was written, not yet checked.
 #[derive(Default)]
-struct Variable<'a> {
+struct Written<'a> {
     scope: u64,
     name: &'a [u8],
     value: Option<Value<'a>>,
@@ -74,8 +83,8 @@ struct Variable<'a> {
 
 enum Action<'a> {
     Nothing,
-    SetVar(Variable<'a>),
-    UnsetVar(Variable<'a>),
+    SetVar(Written<'a>),
+    UnsetVar(Written<'a>),
 }
 
 impl<'a> Action<'a> {
@@ -85,16 +94,16 @@ impl<'a> Action<'a> {
             let field = field?;
             action = match (field.number, action) {
                 (1, Self::SetVar(variable)) => Self::SetVar(variable.merge(field.bytes()?, true)?),
-                (1, _) => Self::SetVar(Variable::default().merge(field.bytes()?, true)?),
+                (1, _) => Self::SetVar(Written::default().merge(field.bytes()?, true)?),
                 (2, Self::UnsetVar(variable)) => Self::UnsetVar(variable.merge(field.bytes()?, false)?),
-                (2, _) => Self::UnsetVar(Variable::default().merge(field.bytes()?, false)?),
+                (2, _) => Self::UnsetVar(Written::default().merge(field.bytes()?, false)?),
                 (_, action) => action,
             };
         }
         Ok(action)
     }
 
-    fn encode(&self, limits: Limits, actions: &mut Actions) -> Result<(), ActionProblem> {
+    fn encode(&self, limits: Limits<'_>, actions: &mut Actions) -> Result<(), ActionProblem> {
         match self {
             Self::Nothing => return Err(ActionProblem::Nothing),
             Self::SetVar(variable) => {
@@ -111,7 +120,7 @@ impl<'a> Action<'a> {
     }
 }
 
-impl<'a> Variable<'a> {
+impl<'a> Written<'a> {
     /// Reads more fields into it. `UnsetVar` has the first two of `SetVar`'s fields.
     fn merge(mut self, bytes: &'a [u8], has_value: bool) -> Result<Self, WireError> {
         for field in Fields::new(bytes) {
@@ -126,7 +135,7 @@ impl<'a> Variable<'a> {
         Ok(self)
     }
 
-    fn scope(&self, limits: Limits) -> Result<VarScope, ActionProblem> {
+    fn scope(&self, limits: Limits<'_>) -> Result<VarScope, ActionProblem> {
         // An enum is an int32: higher bits do not count.
         let scope = match self.scope as u32 {
             0 | 3 => VarScope::Transaction,
@@ -137,7 +146,20 @@ impl<'a> Variable<'a> {
             _ => return Err(ActionProblem::Scope(self.scope)),
         };
         check_name(scope, limits.prefix_length, self.name)?;
-        Ok(scope)
+        if limits.own.iter().any(|own| own.scope == scope && own.name.as_bytes() == self.name) {
+            return Err(ActionProblem::OfTheBridge(self.variable(scope)));
+        }
+        match limits.allowed {
+            Some((route, allowed)) if !allowed.iter().any(|allowed| allowed.matches(scope, self.name)) => {
+                Err(ActionProblem::NotAllowed { variable: self.variable(scope), route })
+            }
+            _ => Ok(scope),
+        }
+    }
+
+    /// For people.
+    fn variable(&self, scope: VarScope) -> Variable {
+        Variable { scope, name: String::from_utf8_lossy(self.name).into_owned() }
     }
 }
 

@@ -38,6 +38,10 @@ impl Cause {
     /// requests at once.
     pub const OF_CLIENTS: [Self; 3] = [Self::Timeout, Self::Rejected, Self::InvalidResponse];
 
+    /// Those that a route can meet.
+    pub const OF_ROUTES: [Self; 6] =
+        [Self::Timeout, Self::Unavailable, Self::Overloaded, Self::Rejected, Self::InvalidResponse, Self::Internal];
+
     /// The name in configuration, labels, logs and the status variable.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -37,6 +37,14 @@ pub struct RouteHaproxy {
     pub verdict: Option<Verdict>,
 }
 
+impl RouteHaproxy {
+    /// Whether a request can have messages of both in one NOTIFY. Two conditions at one moment are taken to exclude each other.
+    pub(super) fn can_meet(&self, other: &Self) -> bool {
+        let exclusive = self.condition.is_some() && other.condition.is_some() && self.condition != other.condition;
+        self.moment == other.moment && !exclusive
+    }
+}
+
 /// When messages are sent.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Moment {

@@ -117,6 +117,9 @@ pub(super) const MAX_HEALTH_SERVICE: usize = 256;
 /// For a decision. HAProxy holds a request for as long, so that a minute is already absurd.
 pub(super) const ROUTE_TIMEOUT: Limit<Duration> = Limit { range: millis(1)..=secs(60), default: Some(millis(50)) };
 
+/// The least that an arg can make of a timeout. A service nearby answers within it, so that who fills the arg cannot do without an answer.
+pub(super) const TIMEOUT_ARG_MIN: Limit<Duration> = Limit { range: millis(1)..=secs(60), default: Some(millis(10)) };
+
 /// Taken off a route's timeout, so that the ACK is out within it. Timers fire on whole milliseconds, up to one late; the other is for the ACK.
 pub(super) const ACK_MARGIN: Limit<Duration> = Limit { range: Duration::ZERO..=secs(1), default: Some(millis(2)) };
 

@@ -69,7 +69,7 @@ pub use self::schema::schema;
 pub use self::status_code::StatusCode;
 pub use self::tls::{BackendTls, Clients, Identity, ListenerTls, San, TlsVersion};
 pub use self::units::{UnitError, format_duration, format_size, parse_duration, parse_size};
-pub use self::variable::{NotAVariable, Variable};
+pub use self::variable::{NotAVariable, Variable, VariablePattern};
 
 /// Looks up a variable of the environment.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;

@@ -60,6 +60,11 @@ impl Pattern {
         &self.text
     }
 
+    /// Whether some name fits both.
+    pub(super) fn meets(&self, other: &Self) -> bool {
+        meets(self.text.as_bytes(), other.text.as_bytes())
+    }
+
     /// Whether every name that fits `other` surely fits this one too. False where that takes more than a look.
     pub(super) fn covers(&self, other: &Self) -> bool {
         self.is_any() || self == other || (other.is_exact() && self.matches(other.text.as_bytes()))
@@ -70,6 +75,27 @@ impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+/// Finds out from the ends on, for each two rests, whether some name fits both.
+fn meets(one: &[u8], other: &[u8]) -> bool {
+    let is = |row: &[bool], position: usize| row.get(position) == Some(&true);
+    let mut below = Vec::new();
+    for i in (0..=one.len()).rev() {
+        let mut row = vec![false; other.len() + 1];
+        for j in (0..=other.len()).rev() {
+            let fits = match (one.get(i), other.get(j)) {
+                (None, None) => true,
+                (Some(b'*'), _) | (Some(_), Some(b'*')) => is(&below, j) || is(&row, j + 1),
+                (None, Some(b'*')) => is(&row, j + 1),
+                (Some(a), Some(b)) => (a == b || *a == b'?' || *b == b'?') && is(&below, j + 1),
+                _ => false,
+            };
+            row.get_mut(j).into_iter().for_each(|place| *place = fits);
+        }
+        below = row;
+    }
+    is(&below, 0)
 }
 
 /// Goes along both at once, and back to the last `*` when they part: an earlier one never needs another try.
@@ -183,6 +209,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn patterns_meet_where_some_name_fits_both(one in "[ab*?]{0,4}", other in "[ab*?]{0,4}") {
+            // A name that fits both, if there is one, has no more bytes than both patterns together.
+            let mut names = vec![String::new()];
+            let mut found = false;
+            for _ in 0..=8 {
+                found |= names.iter().any(|name| fits(&one, name) && fits(&other, name));
+                names = names.iter().flat_map(|name| [format!("{name}a"), format!("{name}b")]).collect();
+            }
+            prop_assert_eq!(Pattern::new(&one).meets(&Pattern::new(&other)), found);
+        }
+
         #[test]
         fn agrees_with_the_definition(pattern in "[ab*?]{0,8}", name in "[ab]{0,8}") {
             prop_assert_eq!(fits(&pattern, &name), reference(pattern.as_bytes(), name.as_bytes()));

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::pattern::Pattern;
 use crate::spop::VarScope;
 use crate::spop::action::check_name;
 
@@ -50,10 +51,67 @@ impl fmt::Display for Variable {
     }
 }
 
+/// Variables by their names, written `txn.allow` or `txn.waf_*`: the scope is one, the name may be a glob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VariablePattern {
+    /// How long they live.
+    pub scope: VarScope,
+    /// The names after the scope.
+    pub name: Pattern,
+}
+
+impl VariablePattern {
+    /// Reads `scope.name`, where the name may hold `*` and `?`. Says what is expected instead.
+    pub(super) fn check(text: &str, prefix_len: usize) -> Result<Self, String> {
+        if text.len() > Pattern::LONGEST {
+            return Err(format!("at most {} bytes", Pattern::LONGEST));
+        }
+        // The shortest name that fits is held against HAProxy's rules, so that the pattern does not stand for nothing.
+        let shortest = text.replace('?', "x");
+        let starred = shortest.contains('*');
+        let shortest = shortest.replace('*', "");
+        let shortest = if starred && shortest.ends_with('.') { shortest + "x" } else { shortest };
+        Variable::check(&shortest, prefix_len).map_err(|expected| format!("{expected}; * and ? may stand in the name"))?;
+        let (scope, name) = text.split_once('.').unwrap_or_default();
+        let scope = scope.parse().map_err(|_| EXPECTED.to_owned())?;
+        Ok(Self { scope, name: Pattern::new(name) })
+    }
+
+    /// Whether this variable is among them.
+    pub fn matches(&self, scope: VarScope, name: &[u8]) -> bool {
+        self.scope == scope && self.name.matches(name)
+    }
+
+    /// Whether some variable is among these and among those.
+    pub(super) fn meets(&self, other: &Self) -> bool {
+        self.scope == other.scope
+            && if other.name.is_exact() {
+                self.name.matches(other.name.as_str().as_bytes())
+            } else {
+                self.name.meets(&other.name)
+            }
+    }
+}
+
+impl From<&Variable> for VariablePattern {
+    fn from(variable: &Variable) -> Self {
+        Self { scope: variable.scope, name: Pattern::new(&variable.name) }
+    }
+}
+
+impl fmt::Display for VariablePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.scope.as_str(), self.name)
+    }
+}
+
 const EXPECTED: &str = "scope.name with the scope proc, sess, txn, req or res";
 
 /// The same for a JSON Schema, which cannot count the prefix: 63 bytes less the shortest scope and one dot.
 pub(super) const PATTERN: &str = r"^(proc|sess|txn|req|res)\.[A-Za-z0-9_.]{1,59}$";
+
+/// The same for a [`VariablePattern`].
+pub(super) const GLOB_PATTERN: &str = r"^(proc|sess|txn|req|res)\.[A-Za-z0-9_.*?]{1,128}$";
 
 #[cfg(test)]
 mod tests {
@@ -73,6 +131,20 @@ mod tests {
         }
         for text in ["txn.", "txn.a-b", "txn.ä", "txn.a b"] {
             assert!(Variable::check(text, 0).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_of_several_may_be_globs() {
+        let fits = |text: &str, scope, name: &str| VariablePattern::check(text, 0).unwrap().matches(scope, name.as_bytes());
+        assert!(fits("txn.waf_*", VarScope::Transaction, "waf_allow"));
+        assert!(fits("txn.*", VarScope::Transaction, "a.b"));
+        assert!(!fits("txn.*", VarScope::Session, "a"));
+        assert!(!fits("txn.allow", VarScope::Transaction, "Allow"));
+        assert!(fits("txn.v?", VarScope::Transaction, "v1"));
+        for text in ["allow", "*.allow", "var.*", "txn.", "txn.a-*", "t*n.allow", "*", "txn", &format!("txn.{}*", "n".repeat(60))]
+        {
+            assert!(VariablePattern::check(text, 0).is_err(), "{text}");
         }
     }
 

@@ -55,6 +55,20 @@ impl Actions {
         self.count = self.count.saturating_add(other.count);
     }
 
+    /// Appends those actions of `other` that are `wanted`, in their order.
+    pub fn append_if(&mut self, other: &Self, mut wanted: impl FnMut(&Action<'_>) -> bool) {
+        let mut reader = Reader::new(&other.bytes);
+        loop {
+            let rest = reader.rest();
+            let Ok(action) = Action::decode(&mut reader) else { break };
+            if wanted(&action) {
+                let length = rest.len().saturating_sub(reader.remaining());
+                self.bytes.extend_from_slice(rest.get(..length).unwrap_or_default());
+                self.count = self.count.saturating_add(1);
+            }
+        }
+    }
+
     /// Removes every action and keeps the room.
     pub fn clear(&mut self) {
         self.bytes.clear();
@@ -156,6 +170,13 @@ pub enum Action<'a> {
 }
 
 impl<'a> Action<'a> {
+    /// The variable that it sets or removes: HAProxy tells variables apart by their scope and the bytes of their name.
+    pub const fn variable(&self) -> (VarScope, &'a [u8]) {
+        match *self {
+            Self::SetVar { scope, name, .. } | Self::UnsetVar { scope, name } => (scope, name),
+        }
+    }
+
     /// Takes one action off `reader`.
     ///
     /// # Errors
@@ -262,6 +283,11 @@ mod tests {
             }).collect();
             prop_assert_eq!(actions.iter().collect::<Vec<_>>(), expected);
             prop_assert_eq!(actions.count(), list.len());
+            let wanted = |action: &Action<'_>| action.variable().1.len().is_multiple_of(2);
+            let mut some = Actions::new();
+            some.append_if(&actions, wanted);
+            prop_assert_eq!(some.count(), some.iter().count());
+            prop_assert_eq!(some.iter().collect::<Vec<_>>(), actions.iter().filter(wanted).collect::<Vec<_>>());
             prop_assert_eq!(Actions::decode(actions.as_bytes()), Ok(actions));
         }
 

@@ -67,6 +67,12 @@ counts! {
     Hedges => "hedges",
     /// Endpoints left out by a worker because they failed.
     Ejections => "ejections",
+    /// Actions of fallbacks that gave way to another service's answer about the same variable.
+    LeftOutAnswered => "left_out_answered",
+    /// Actions that gave way to those of another answer or fallback that comes first.
+    LeftOutConflict => "left_out_conflict",
+    /// Actions for which a frame had no room.
+    LeftOutNoRoom => "left_out_no_room",
     /// Answers on a stream to decisions that had ended: late, or repeated.
     LateAnswers => "late_answers",
     /// Answers on a stream with an id that was never used, or with none that can be read.

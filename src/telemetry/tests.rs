@@ -67,7 +67,14 @@ fn every_happening_is_one_line_whatever_others_send() {
         ConfigReloaded { generation: 1, changes: display }.record();
         ConfigRefused { generation: 1, problems: &[h.to_owned()] }.record();
         ReadinessChanged { missing: &[h], at_start: false }.record();
-        DecisionFailed { cause: Cause::Rejected, route: h, backend: h, trace_id: None, detail: display }.record();
+        let failed = |sent, left_out| {
+            DecisionFailed { cause: Cause::Rejected, route: h, backend: h, trace_id: None, detail: display, sent, left_out }
+                .record();
+        };
+        failed(true, None);
+        failed(false, Some(display));
+        AnswerCutShort { route: h, backend: h, trace_id: None, left_out: display }.record();
+        DecisionVariablesLeftOut { count: 4 }.record();
         EndpointUp { backend: h, endpoint: h }.record();
         EndpointDown { backend: h, endpoint: h, error: display }.record();
         EndpointEjected { metrics: &backend, backend: h, endpoint: h, by_success_rate: false, time: Default::default() }.record();
@@ -100,7 +107,7 @@ fn every_happening_is_one_line_whatever_others_send() {
     };
     let [text, json] = lines(happenings);
     // ConfigRefused has two.
-    assert_eq!((text.len(), json.len()), (33, 33), "{text:#?}");
+    assert_eq!((text.len(), json.len()), (36, 36), "{text:#?}");
     for line in text.iter().chain(&json) {
         assert!(is_clean(line), "{line:?}");
     }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::listeners::longest_prefix;
+use super::own::Own;
 use super::{Findings, base64};
 use crate::config::cause::Cause;
 use crate::config::error::Warning;
@@ -17,7 +18,7 @@ use crate::spop::{Actions, TypedData};
 
 /// What all fallback actions have in common.
 pub(super) struct Fallback<'a> {
-    status: &'a Variable,
+    own: &'a Own,
     /// Most bytes that the actions of one cause may take, so that they surely fit into an ACK with the status variable.
     room: usize,
 }
@@ -63,13 +64,18 @@ pub(super) fn resolve(said: &[&Said]) -> OnFailure {
 }
 
 impl<'a> Fallback<'a> {
-    pub(super) fn new(status: &'a Variable, listeners: &[ListenerConfig]) -> Self {
+    pub(super) fn new(own: &'a Own, listeners: &[ListenerConfig]) -> Self {
         let frame = listeners.iter().map(|listener| listener.max_frame_size as usize).min().unwrap_or_default();
+        let fallback = Self { own, room: MAX_FALLBACK };
+        Self { room: fallback.room_in(frame).min(MAX_FALLBACK), ..fallback }
+    }
+
+    /// Bytes that a frame has for fallbacks beside the status variable.
+    pub(super) fn room_in(&self, frame: usize) -> usize {
         let mut longest_status = Actions::new();
         let longest_cause = TypedData::String(Cause::InvalidResponse.as_str().as_bytes());
-        let _ = longest_status.set_var(status.scope, &status.name, longest_cause);
-        let room = frame.saturating_sub(ack_len(u64::MAX, u64::MAX, longest_status.len_bytes()));
-        Self { status, room: room.min(MAX_FALLBACK) }
+        let _ = longest_status.set_var(self.own.status.scope, &self.own.status.name, longest_cause);
+        frame.saturating_sub(ack_len(u64::MAX, u64::MAX, longest_status.len_bytes()))
     }
 
     /// Encodes an `on_failure` that counts for NOTIFYs from `listeners`.
@@ -122,9 +128,7 @@ impl CheckActions<'_> {
 
     fn variable(&mut self, name: &str, path: &Path) -> Option<Variable> {
         let variable = self.findings.variable(path, name, self.prefix_len)?;
-        if variable == *self.fallback.status {
-            self.findings.problems.add(path, name, "another variable: the bridge sets status_variable itself");
-        }
+        self.fallback.own.refuse(&variable, path, self.findings);
         Some(variable)
     }
 

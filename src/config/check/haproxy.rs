@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 
 use super::Findings;
+use super::own::Own;
 use crate::config::condition::Condition;
 use crate::config::error::Warning;
 use crate::config::haproxy::{HaproxyConfig, Moment, NoVerdict, RouteHaproxy, Verdict};
 use crate::config::limits::{self, ByteSize, Limit};
 use crate::config::path::Path;
 use crate::config::pattern::Pattern;
-use crate::config::variable::Variable;
+use crate::config::variable::{Variable, VariablePattern};
 use crate::config::words::words;
 use crate::config::{raw, suggest};
 
@@ -33,17 +34,26 @@ pub(super) fn check(raw: Option<&raw::Haproxy>, path: &Path, findings: &mut Find
 }
 
 /// What a route at `path` says, if anything.
-pub(super) fn route(route: &raw::Route, prefix_len: usize, path: &Path, findings: &mut Findings) -> Option<RouteHaproxy> {
+pub(super) fn route(
+    route: &raw::Route,
+    allowed: Option<&[VariablePattern]>,
+    own: &Own,
+    prefix_len: usize,
+    path: &Path,
+    findings: &mut Findings,
+) -> Option<RouteHaproxy> {
     let raw = route.haproxy.as_ref()?;
     check_messages(route.messages.as_deref(), &path.key("messages"), findings);
     let (route_path, path) = (path, path.key("haproxy"));
     let moment = moment(raw, &path, findings);
     let args = args(raw.args.as_deref(), &moment, &path.key("args"), findings);
     warn_of_missing_timeout_arg(route, &args, route_path, findings);
-    let variables = variables(raw.variables.as_deref(), prefix_len, &path.key("variables"), findings);
+    let variables = variables(raw.variables.as_deref(), own, prefix_len, &path.key("variables"), findings);
+    let verdict = verdict(raw, &variables, &path, findings);
+    check_allowed(raw, verdict.as_ref(), &variables, allowed, &path, findings);
     Some(RouteHaproxy {
         condition: raw.condition.as_deref().and_then(|text| condition(text, &path.key("condition"), findings)),
-        verdict: verdict(raw, &variables, &path, findings),
+        verdict,
         moment,
         args,
         variables,
@@ -111,7 +121,7 @@ fn condition(text: &str, path: &Path, findings: &mut Findings) -> Option<Conditi
     Condition::parse(text).map_err(|expected| findings.problems.add(path, text, expected)).ok()
 }
 
-fn variables(raw: Option<&[String]>, prefix_len: usize, path: &Path, findings: &mut Findings) -> Vec<Variable> {
+fn variables(raw: Option<&[String]>, own: &Own, prefix_len: usize, path: &Path, findings: &mut Findings) -> Vec<Variable> {
     let default = raw::DEFAULT_VARIABLES.map(str::to_owned);
     let mut seen = HashSet::new();
     let mut variables = Vec::new();
@@ -122,9 +132,33 @@ fn variables(raw: Option<&[String]>, prefix_len: usize, path: &Path, findings: &
         } else if !seen.insert(text) {
             findings.problems.add(&path, text, "each variable once");
         }
-        variables.extend(findings.variable(&path, text, prefix_len));
+        if let Some(variable) = findings.variable(&path, text, prefix_len) {
+            own.refuse(&variable, &path, findings);
+            variables.push(variable);
+        }
     }
     variables
+}
+
+/// What HAProxy waits for must be among what the service may set.
+fn check_allowed(
+    raw: &raw::RouteHaproxy,
+    verdict: Option<&Verdict>,
+    variables: &[Variable],
+    allowed: Option<&[VariablePattern]>,
+    path: &Path,
+    findings: &mut Findings,
+) {
+    let Some(allowed) = allowed else { return };
+    let fits = |variable: &Variable| allowed.iter().any(|pattern| pattern.matches(variable.scope, variable.name.as_bytes()));
+    if let Some(Verdict { variable, .. }) = verdict.filter(|verdict| !fits(&verdict.variable)) {
+        findings.problems.add(&path.key("verdict"), variable, "a variable that the route's variables let the service set");
+    }
+    // Those that go without saying are what services of the examples set.
+    for (index, variable) in variables.iter().enumerate().filter(|(_, variable)| raw.variables.is_some() && !fits(variable)) {
+        let message = format!("the route's variables do not let the service set {variable}");
+        findings.warnings.push(Warning { path: path.key("variables").index(index), message });
+    }
 }
 
 fn verdict(raw: &raw::RouteHaproxy, variables: &[Variable], path: &Path, findings: &mut Findings) -> Option<Verdict> {

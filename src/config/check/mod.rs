@@ -10,26 +10,30 @@ mod base64;
 mod endpoints;
 mod haproxy;
 mod listeners;
+mod own;
 mod passing;
 mod resilience;
+mod room;
 mod routes;
+mod shared;
 mod tls;
 mod together;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::LazyLock;
 use std::thread::available_parallelism;
 
 use self::actions::Fallback;
+use self::own::Own;
 use super::effective::Effective;
 use super::error::{Problems, Warning};
 use super::limits::{self, Limit, Quantity};
 use super::log::LogConfig;
-use super::model::{AdminConfig, Bind, Config, DecisionLogConfig, DecisionVariables, DrainConfig, ListenerConfig, TraceArgs};
+use super::model::{AdminConfig, Bind, Config, DecisionLogConfig, DrainConfig, ListenerConfig, TraceArgs};
 use super::path::Path;
 use super::pattern::Pattern;
-use super::variable::Variable;
+use super::variable::{Variable, VariablePattern};
 use super::{raw, suggest};
 
 /// What the checks have to say.
@@ -45,10 +49,9 @@ pub(super) fn check(raw: &raw::Config, findings: &mut Findings) -> Config {
     let listeners = listeners::check(raw.listeners.as_deref(), &root.key("listeners"), findings);
     let backends = backends::check(raw.backends.as_ref(), &root.key("backends"), findings);
     let ack_margin = findings.quantity(&root.key("ack_margin"), raw.ack_margin.as_deref(), &limits::ACK_MARGIN);
-    let status_variable = status_variable(raw, listeners::longest_prefix(&listeners), findings);
-    let decision_variables = decision_variables(raw, listeners::longest_prefix(&listeners), findings);
+    let own = Own::check(raw, listeners::longest_prefix(&listeners), findings);
     let trace_context = trace_context(raw.trace_context.as_ref(), &root.key("trace_context"), findings);
-    let fallback = Fallback::new(&status_variable, &listeners);
+    let fallback = Fallback::new(&own, &listeners);
     let on_failure = fallback.check(raw.on_failure.as_ref(), &listeners, &root.key("on_failure"), findings);
     let shown = |index, name: &str| listeners::shown_name(&root.key("listeners").index(index), name, &findings.problems);
     let context = routes::Context {
@@ -58,16 +61,21 @@ pub(super) fn check(raw: &raw::Config, findings: &mut Findings) -> Config {
         // They are keys, which do not come from the environment.
         backend_names: Names::new(backends.iter().map(|backend| &*backend.name), |_, name| name.to_owned()),
         ack_margin,
+        own: &own,
         fallback: &fallback,
         on_failure: &on_failure,
     };
     let routes = context.check(raw.routes.as_deref(), &root.key("routes"), findings);
+    let haproxy = haproxy::check(raw.haproxy.as_ref(), &root.key("haproxy"), findings);
+    let on_failure = actions::resolve(&[&on_failure]);
+    shared::warn(&routes, &on_failure, findings);
+    room::warn(&routes, &on_failure, &fallback, &listeners, haproxy.bufsize, findings);
     let drain = drain(raw.drain.as_ref(), &root.key("drain"), findings);
     Config {
         workers: workers(raw.workers),
-        on_failure: actions::resolve(&[&on_failure]),
-        status_variable,
-        decision_variables,
+        on_failure,
+        status_variable: own.status,
+        decision_variables: own.decision,
         trace_context,
         ack_margin,
         drain,
@@ -75,7 +83,7 @@ pub(super) fn check(raw: &raw::Config, findings: &mut Findings) -> Config {
         decision_log: raw.decision_log.as_ref().map(decision_log),
         admin: admin(raw.admin.as_ref(), &root.key("admin"), &listeners, findings),
         effective: Effective::default(),
-        haproxy: haproxy::check(raw.haproxy.as_ref(), &root.key("haproxy"), findings),
+        haproxy,
         listeners,
         backends,
         routes,
@@ -87,21 +95,6 @@ fn workers(raw: Option<usize>) -> NonZeroUsize {
     static CORES: LazyLock<usize> = LazyLock::new(|| available_parallelism().map_or(1, NonZeroUsize::get));
     let workers = raw.unwrap_or_else(|| *CORES).min(*limits::WORKERS.range.end());
     NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN)
-}
-
-fn status_variable(raw: &raw::Config, prefix_len: usize, findings: &mut Findings) -> Variable {
-    let text = raw.status_variable.as_deref().unwrap_or(raw::DEFAULT_STATUS_VARIABLE);
-    findings.variable(&Path::root().key("status_variable"), text, prefix_len).unwrap_or_else(Variable::stand_in)
-}
-
-fn decision_variables(raw: &raw::Config, prefix_len: usize, findings: &mut Findings) -> Option<DecisionVariables> {
-    let (text, path) = (raw.decision_variables.as_deref()?, Path::root().key("decision_variables"));
-    // All of them fit if the longest does.
-    let longest = findings.variable(&path, &format!("{text}.latency_us"), prefix_len)?;
-    let (scope, name) = (longest.scope, longest.name.strip_suffix("latency_us").unwrap_or_default());
-    let [cause, latency, attempts, source] =
-        ["cause", "latency_us", "attempts", "source"].map(|part| Variable { scope, name: format!("{name}{part}") });
-    Some(DecisionVariables { cause, latency, attempts, source })
 }
 
 fn trace_context(raw: Option<&raw::TraceContext>, path: &Path, findings: &mut Findings) -> TraceArgs {
@@ -202,6 +195,23 @@ impl Findings {
     /// The variable that stands at `path`.
     fn variable(&mut self, path: &Path, text: &str, prefix_len: usize) -> Option<Variable> {
         Variable::check(text, prefix_len).map_err(|expected| self.problems.add(path, text, expected)).ok()
+    }
+
+    /// The variables that stand at `path`, each once, and none of the bridge's `own`.
+    fn variables(&mut self, path: &Path, texts: &[String], prefix_len: usize, own: &Own) -> Vec<VariablePattern> {
+        let (mut patterns, mut seen) = (Vec::new(), HashSet::new());
+        for (index, text) in texts.iter().enumerate() {
+            let path = path.index(index);
+            if !seen.insert(text) {
+                self.problems.add(&path, text, "each variable once");
+            }
+            match VariablePattern::check(text, prefix_len) {
+                Ok(pattern) => patterns.push(pattern),
+                Err(expected) => self.problems.add(&path, text, expected),
+            }
+            text.parse().into_iter().for_each(|variable| own.refuse(&variable, &path, self));
+        }
+        patterns
     }
 
     /// The position of `name` in `known`, where it is a reference to one of them.

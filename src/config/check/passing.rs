@@ -81,6 +81,11 @@ enum Meaning {
     Unknown,
 }
 
+/// Whether requests may pass with this action.
+pub(super) fn may_pass(action: &Action<'_>) -> bool {
+    matches!(meaning(action), Meaning::Passes | Meaning::Unknown)
+}
+
 /// If requests pass with `actions`: what to set instead.
 fn what_passes(actions: &Actions, verdict: Option<&Verdict>) -> Option<String> {
     if let Some(verdict) = verdict {

@@ -7,10 +7,11 @@ use std::time::Duration;
 use super::Findings;
 use super::actions::{Fallback, Said, resolve};
 use super::listeners::longest_prefix;
+use super::own::Own;
 use super::passing::Passing;
 use super::{Names, haproxy, together};
 use crate::config::error::Warning;
-use crate::config::limits::ROUTE_TIMEOUT;
+use crate::config::limits::{ROUTE_TIMEOUT, TIMEOUT_ARG_MIN};
 use crate::config::model::{BackendConfig, ListenerConfig, RouteConfig};
 use crate::config::path::Path;
 use crate::config::pattern::Pattern;
@@ -25,6 +26,7 @@ pub(super) struct Context<'a> {
     pub(super) backends: &'a [BackendConfig],
     pub(super) backend_names: Names<'a>,
     pub(super) ack_margin: Duration,
+    pub(super) own: &'a Own,
     pub(super) fallback: &'a Fallback<'a>,
     /// What the top level says.
     pub(super) on_failure: &'a Said,
@@ -64,15 +66,22 @@ impl Context<'_> {
         let from = self.listeners.iter().enumerate().filter(|(index, _)| listeners.is_empty() || listeners.contains(index));
         let from = from.map(|(_, listener)| listener);
         let said = self.fallback.check(raw.on_failure.as_ref(), from.clone(), &path.key("on_failure"), findings);
-        let haproxy = haproxy::route(raw, longest_prefix(from), path, findings);
+        let prefix_len = longest_prefix(from);
+        let variables = raw.variables.as_deref();
+        let variables = variables.map(|texts| findings.variables(&path.key("variables"), texts, prefix_len, self.own));
+        let haproxy = haproxy::route(raw, variables.as_deref(), self.own, prefix_len, path, findings);
+        let timeout = self.timeout(raw.timeout.as_deref(), &path.key("timeout"), findings);
+        let min = findings.quantity(&path.key("timeout_arg_min"), raw.timeout_arg_min.as_deref(), &TIMEOUT_ARG_MIN);
         passing.look_at(&said, self.on_failure, haproxy.as_ref(), path, findings);
         RouteConfig {
             name,
             messages: raw.messages.as_deref().map_or_else(|| vec![Pattern::new("*")], patterns),
             engines: raw.engines.as_deref().map_or_else(Vec::new, patterns),
             backend: self.backend_position(raw.backend.as_deref(), &path.key("backend"), findings),
-            timeout: self.timeout(raw.timeout.as_deref(), &path.key("timeout"), findings),
+            timeout,
             timeout_arg: raw.timeout_arg.clone(),
+            timeout_arg_min: min.max(self.ack_margin + Duration::from_millis(1)).min(timeout),
+            variables,
             on_failure: resolve(&[&said, self.on_failure]),
             haproxy,
             listeners,

@@ -16,7 +16,7 @@ use super::log::LogConfig;
 use super::on_failure::OnFailure;
 use super::pattern::Pattern;
 use super::tls::ListenerTls;
-use super::variable::Variable;
+use super::variable::{Variable, VariablePattern};
 
 pub(super) use self::backend::REDACTED;
 pub use self::backend::{
@@ -59,6 +59,13 @@ pub struct Config {
     pub effective: Effective,
 }
 
+impl Config {
+    /// The variables that the bridge sets itself, and no service.
+    pub fn own_variables(&self) -> impl Iterator<Item = &Variable> {
+        std::iter::once(&self.status_variable).chain(self.decision_variables.iter().flat_map(DecisionVariables::all))
+    }
+}
+
 /// Variables that are set with every ACK, about the decision itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecisionVariables {
@@ -70,6 +77,13 @@ pub struct DecisionVariables {
     pub attempts: Variable,
     /// The endpoint that answered, or `fallback`: a string; several if the NOTIFY went to several backends.
     pub source: Variable,
+}
+
+impl DecisionVariables {
+    /// Each of them.
+    pub fn all(&self) -> [&Variable; 4] {
+        [&self.cause, &self.latency, &self.attempts, &self.source]
+    }
 }
 
 /// A line for decisions that failed, and for a sample of the others.
@@ -205,6 +219,10 @@ pub struct RouteConfig {
     pub timeout: Duration,
     /// An integer arg that may shorten the timeout, in milliseconds.
     pub timeout_arg: Option<String>,
+    /// What the timeout is at least, whatever that arg says. At most [`RouteConfig::timeout`], and above [`Config::ack_margin`].
+    pub timeout_arg_min: Duration,
+    /// What the service may set and unset; `None`: all but the bridge's own variables.
+    pub variables: Option<Vec<VariablePattern>>,
     /// What HAProxy gets instead of a decision, for every cause.
     pub on_failure: OnFailure,
     /// How HAProxy comes to send the messages, for who writes its side.

@@ -41,6 +41,14 @@ pub(in crate::config) struct Route {
     /// it longer. Default: none.
     #[schemars(length(min = 1))]
     pub(in crate::config) timeout_arg: Option<String>,
+    /// The shortest timeout that `timeout_arg` can make: below it, as at zero and less, this counts, so that the service is asked
+    /// whatever the arg says. Never above `timeout`, and always 1 ms or more above `ack_margin`.
+    #[schemars(transform = limits::TIMEOUT_ARG_MIN.clone())]
+    pub(in crate::config) timeout_arg_min: Option<String>,
+    /// Variables (scope.name) that the service may set and unset; in the name `*` stands for anything and `?` for one byte, as in
+    /// `txn.waf_*`. An answer with any other is refused whole, with the cause `invalid_response`. Default: all but the bridge's own.
+    #[schemars(transform = Items("pattern", variable::GLOB_PATTERN))]
+    pub(in crate::config) variables: Option<Vec<String>>,
     /// What HAProxy gets when this route has no decision; goes before the `on_failure` at the top level.
     #[schemars(transform = without_unrouted)]
     pub(in crate::config) on_failure: Option<OnFailure>,

@@ -27,7 +27,9 @@ fn printed(on_failure: &OnFailure, cause: Cause) -> Vec<String> {
 
 #[test]
 fn every_key_arrives() {
-    let (config, warnings) = read(EVERYTHING);
+    let (config, mut warnings) = read(EVERYTHING);
+    // That its routes share their variables is told by tests of its own.
+    warnings.retain(|warning| !warning.path.to_string().ends_with("on_failure"));
     assert_eq!(warnings, []);
     assert_eq!(config.workers.get(), 2);
     assert_eq!(config.ack_margin, Duration::from_micros(500));
@@ -143,7 +145,9 @@ fn every_key_arrives() {
     assert_eq!((checks.listeners.as_slice(), rest.listeners.as_slice()), ([1].as_slice(), [].as_slice()));
     assert!(checks.messages[1].matches(b"check-v2") && checks.engines[0].matches(b"waf-1") && rest.engines.is_empty());
     assert_eq!((checks.timeout, rest.timeout), (Duration::from_millis(20), Duration::from_millis(50)));
-    assert_eq!(checks.timeout_arg.as_deref(), Some("deadline_ms"));
+    assert_eq!((checks.timeout_arg.as_deref(), checks.timeout_arg_min), (Some("deadline_ms"), Duration::from_millis(5)));
+    let variables: Vec<_> = checks.variables.iter().flatten().map(ToString::to_string).collect();
+    assert_eq!((variables.join(" "), &rest.variables), ("txn.allow txn.waf_?* sess.seen".to_owned(), &None));
 }
 
 #[test]
@@ -367,6 +371,22 @@ routes:
 - {messages: [x], backend: a, haproxy: {condition: '{ path_beg /a }'}}
 - {messages: [y], backend: b, haproxy: {condition: '!{ path_beg /a }'}}";
     assert_eq!(read(text).1, []);
+}
+
+/// The service is asked whatever the arg says: there is time left beside the margin for the ACK, and never more than the timeout.
+#[test]
+fn an_arg_leaves_time_to_ask() {
+    let min = |route: &str, more: &str| {
+        let (config, _) = read(&format!("{BACKEND}routes: [{{backend: a, {route}}}]\n{more}"));
+        config.routes[0].timeout_arg_min
+    };
+    let ms = Duration::from_millis;
+    assert_eq!(min("timeout: 50ms", ""), ms(10));
+    assert_eq!(min("timeout: 50ms, timeout_arg_min: 20ms", ""), ms(20));
+    assert_eq!(min("timeout: 5ms", ""), ms(5));
+    assert_eq!(min("timeout: 5ms, timeout_arg_min: 1m", ""), ms(5));
+    assert_eq!(min("timeout: 50ms", "ack_margin: 30ms"), ms(31));
+    assert_eq!(min("timeout: 50ms, timeout_arg_min: 1ms", ""), ms(3));
 }
 
 #[test]

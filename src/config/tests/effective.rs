@@ -35,7 +35,7 @@ fn defaults_are_in_it() {
         (&tree["listeners"][0]["name"], &tree["listeners"][0]["idle_timeout"]),
         (&json!("127.0.0.1:9000"), &json!("never"))
     );
-    let route = json!({ "name": "*", "backend": "a", "messages": ["*"], "timeout": "50ms" });
+    let route = json!({ "name": "*", "backend": "a", "messages": ["*"], "timeout": "50ms", "timeout_arg_min": "10ms" });
     assert_eq!(tree["routes"], json!([route]));
     let backend = &tree["backends"]["a"];
     assert_eq!(backend["retry"], json!({ "max_attempts": 3, "retryable_status_codes": ["UNAVAILABLE"] }));

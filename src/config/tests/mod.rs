@@ -6,6 +6,7 @@ mod passing;
 mod problems;
 mod schema;
 mod secrets;
+mod shared;
 
 use super::{Config, Warning};
 

@@ -20,26 +20,101 @@ pub(crate) struct DecisionFailed<'a> {
     pub(crate) trace_id: Option<[u8; 16]>,
     /// What went wrong, for people.
     pub(crate) detail: &'a dyn std::fmt::Display,
+    /// The ACK has the fallback, or a part of it; else nothing of it.
+    pub(crate) sent: bool,
+    /// The variables of the fallback that are not in the ACK.
+    pub(crate) left_out: Option<&'a dyn std::fmt::Display>,
 }
 
 impl DecisionFailed<'_> {
     pub(crate) fn record(&self) {
-        // One line a second for each cause: a flood of timeouts does not hide the one bad response.
-        static THROTTLES: [Throttle; 7] = [const { Throttle::new() }; 7];
-        let (count, throttle) = match self.cause {
-            Cause::Timeout => (Count::Timeout, &THROTTLES[0]),
-            Cause::Unavailable => (Count::Unavailable, &THROTTLES[1]),
-            Cause::Overloaded => (Count::Overloaded, &THROTTLES[2]),
-            Cause::Rejected => (Count::Rejected, &THROTTLES[3]),
-            Cause::InvalidResponse => (Count::InvalidResponse, &THROTTLES[4]),
-            Cause::Unrouted => (Count::Unrouted, &THROTTLES[5]),
-            Cause::Internal => (Count::Internal, &THROTTLES[6]),
+        // One line a second for each cause: a flood of timeouts does not hide the one bad response, nor the one fallback that is not sent.
+        static SENT: [Throttle; Cause::ALL.len()] = [const { Throttle::new() }; Cause::ALL.len()];
+        static LEFT_OUT: [Throttle; Cause::ALL.len()] = [const { Throttle::new() }; Cause::ALL.len()];
+        let count = match self.cause {
+            Cause::Timeout => Count::Timeout,
+            Cause::Unavailable => Count::Unavailable,
+            Cause::Overloaded => Count::Overloaded,
+            Cause::Rejected => Count::Rejected,
+            Cause::InvalidResponse => Count::InvalidResponse,
+            Cause::Unrouted => Count::Unrouted,
+            Cause::Internal => Count::Internal,
         };
         count.increment();
-        if let Some(suppressed) = throttle.admit() {
+        let throttles = if self.left_out.is_some() { &LEFT_OUT } else { &SENT };
+        if let Some(suppressed) = throttles.get(self.cause.index()).and_then(Throttle::admit) {
             let Self { route, backend, detail, .. } = *self;
+            let (trace_id, left_out) = (self.trace_id.map(|id| hex(&id)), self.left_out.map(tracing::field::display));
+            let cause = self.cause.as_str();
+            if self.sent {
+                warn!(cause, route, backend, trace_id, suppressed, left_out, detail = %detail, "decision failed, fallback sent");
+            } else {
+                warn!(cause, route, backend, trace_id, suppressed, left_out, detail = %detail, "decision failed, fallback left out");
+            }
+        }
+    }
+}
+
+/// Why something that was to be set is not in an ACK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LeftOutReason {
+    /// A fallback gives way to another service's answer about the same variable.
+    Answered,
+    /// Another answer, or another fallback, that names the same variable comes first.
+    Conflict,
+    /// The frame has no room for it.
+    NoRoom,
+}
+
+impl LeftOutReason {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Conflict => "conflict",
+            Self::NoRoom => "no_room",
+        }
+    }
+
+    /// Counts one action.
+    pub(crate) fn count(self) {
+        match self {
+            Self::Answered => Count::LeftOutAnswered.increment(),
+            Self::Conflict => Count::LeftOutConflict.increment(),
+            Self::NoRoom => Count::LeftOutNoRoom.increment(),
+        }
+    }
+}
+
+/// Not all that a service has answered is in the ACK: another one has answered about the same variables, and counts.
+pub(crate) struct AnswerCutShort<'a> {
+    pub(crate) route: &'a str,
+    pub(crate) backend: &'a str,
+    pub(crate) trace_id: Option<[u8; 16]>,
+    pub(crate) left_out: &'a dyn std::fmt::Display,
+}
+
+impl AnswerCutShort<'_> {
+    pub(crate) fn record(&self) {
+        static THROTTLE: Throttle = Throttle::new();
+        if let Some(suppressed) = THROTTLE.admit() {
+            let Self { route, backend, left_out, .. } = *self;
             let trace_id = self.trace_id.map(|id| hex(&id));
-            warn!(cause = self.cause.as_str(), route, backend, trace_id, suppressed, detail = %detail, "decision failed, fallback sent");
+            warn!(route, backend, trace_id, suppressed, left_out = %left_out, "two services have answered about one variable, the first in message order counts");
+        }
+    }
+}
+
+/// An ACK has no room for `decision_variables`.
+pub(crate) struct DecisionVariablesLeftOut {
+    pub(crate) count: usize,
+}
+
+impl DecisionVariablesLeftOut {
+    pub(crate) fn record(&self) {
+        static THROTTLE: Throttle = Throttle::new();
+        (0..self.count).for_each(|_| LeftOutReason::NoRoom.count());
+        if let Some(suppressed) = THROTTLE.admit() {
+            warn!(suppressed, "decision_variables left out, the frame has no room for them");
         }
     }
 }

@@ -14,8 +14,8 @@ mod spop;
 pub(crate) use control::*;
 #[cfg(feature = "bridge")]
 pub(crate) use decision::{
-    AttemptStarted, DecisionFailed, EndpointBack, EndpointDown, EndpointEjected, EndpointUp, LateAnswer, StreamRefused,
-    UnknownAnswer,
+    AnswerCutShort, AttemptStarted, DecisionFailed, DecisionVariablesLeftOut, EndpointBack, EndpointDown, EndpointEjected,
+    EndpointUp, LateAnswer, LeftOutReason, StreamRefused, UnknownAnswer,
 };
 #[cfg(feature = "bridge")]
 pub(crate) use discovery::*;

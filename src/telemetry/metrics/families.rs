@@ -123,6 +123,10 @@ families! {
     ROUTE_TIMEOUT: Gauge "spop_bridge.route.timeout" in "s" by [ROUTE],
         "The route's configured timeout.";
 
+    #[cfg(feature = "bridge")]
+    ACTIONS_LEFT_OUT: Counter "spop_bridge.actions.left_out" in "{action}" by ["reason"],
+        "Actions of answers, fallbacks and decision_variables that are not in an ACK: answered (a fallback's, about a variable that another service has answered), conflict (others about the variable come first), no_room (in the frame).";
+
     // --- Calls, gRFC A66 ----------------------------------------------------------------------------------------------------
     #[cfg(feature = "bridge")]
     ATTEMPTS_STARTED: Counter "grpc.client.attempt.started" in "{attempt}" by [BACKEND, "grpc.method", "grpc.target"],

@@ -23,6 +23,11 @@ pub(super) fn observe(batch: &mut Batch) {
     ] {
         batch.add(family, &[], totals.of(count) as f64);
     }
+    for (reason, count) in
+        [("answered", Count::LeftOutAnswered), ("conflict", Count::LeftOutConflict), ("no_room", Count::LeftOutNoRoom)]
+    {
+        batch.add(&f::ACTIONS_LEFT_OUT, &[reason], totals.of(count) as f64);
+    }
     batch.add(&f::CONFIG_RELOADS, &["applied"], totals.of(Count::ConfigReloads) as f64);
     batch.add(&f::CONFIG_RELOADS, &["refused"], totals.of(Count::ConfigRefusals) as f64);
     for (signal, (left_out, failed)) in [("log", log::lost()), ("decision_log", decision_log::lost())] {

@@ -122,3 +122,23 @@ fn timeout_arg_shortens() {
         assert_fallback(&engine.ask(stream, "short", &[("deadline_ms", value)]), "timeout");
     }
 }
+
+/// Who fills the arg cannot do without the service: whatever it says, the service is asked and has time to answer.
+#[test]
+fn timeout_arg_leaves_time_for_an_answer() {
+    let service = Service::start(|_| Answer::Actions(vec![allow()]));
+    let bridge = Bridge::start(&format!(
+        "backends: {{ decisions: {{ endpoints: [\"{}\"] }} }}\n\
+         routes:\n  - {{ messages: [m], backend: decisions, timeout: 30s, timeout_arg: deadline_ms, timeout_arg_min: 20s }}\n{}",
+        service.uri(),
+        fallbacks()
+    ));
+    let mut engine = bridge.engine();
+    let hasty = [Data::Int64(1), Data::Int64(0), Data::Int64(-5), Data::Int64(i64::MIN), Data::Uint32(0), Data::Int32(-1)];
+    for (stream, value) in (1..).step_by(2).zip(hasty) {
+        let decided = engine.ask(stream, "m", &[("deadline_ms", value.clone())]);
+        assert_eq!(decided.value("txn.allow"), Some(&Data::Bool(true)), "{value:?}");
+        assert!(service.calls().last().unwrap().timeout().unwrap() > Duration::from_secs(10), "{value:?}");
+    }
+    assert_eq!(service.calls().len(), 6);
+}

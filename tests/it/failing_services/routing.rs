@@ -7,8 +7,11 @@ use spop_bridge::pb::v1::value::Kind;
 use tonic::Status;
 
 use super::fallbacks;
+use crate::support::address::Address;
 use crate::support::bridge::Bridge;
 use crate::support::engine::Engine;
+use crate::support::eventually;
+use crate::support::http::get;
 use crate::support::service::{Answer, Service, set_txn};
 use crate::support::wire::Action;
 
@@ -40,13 +43,26 @@ fn d17_fan_out_merges_in_message_order() {
     let mut engine = bridge.engine();
     engine.notify(1, 1, &[("s1", &[("n", "1".into())]), ("f1", &[]), ("s2", &[])]);
     let ack = engine.expect_ack();
-    assert_eq!(names(&ack.actions), ["txn.by_slow", "txn.last", "txn.by_fast", "txn.last"]);
-    assert_eq!(ack.text("txn.last"), "fast");
+    assert_eq!(names(&ack.actions), ["txn.by_slow", "txn.last", "txn.by_fast"]);
+    assert_eq!(ack.text("txn.last"), "slow", "of two answers about one variable the first counts");
     assert_eq!(message_names(&slow), [["s1", "s2"]], "one call for all messages of one route");
     assert_eq!(message_names(&fast), [["f1"]]);
 
     engine.notify(3, 1, &[("f1", &[]), ("s1", &[])]);
-    assert_eq!(names(&engine.expect_ack().actions), ["txn.by_fast", "txn.last", "txn.by_slow", "txn.last"]);
+    assert_eq!(names(&engine.expect_ack().actions), ["txn.by_fast", "txn.last", "txn.by_slow"]);
+    assert_eq!(["conflict", "answered", "no_room"].map(|reason| left_out(&bridge, reason)), ["2", "0", "0"]);
+    let about =
+        || bridge.log().into_iter().find(|line| line["message"].as_str().unwrap().starts_with("two services have answered"));
+    let told = eventually(Duration::from_secs(10), about).expect("a line about it");
+    assert_eq!((&told["route"], &told["left_out"]), (&"f*".into(), &"txn.last: conflict".into()));
+}
+
+/// The metric of what is not in an ACK.
+fn left_out(bridge: &Bridge, reason: &str) -> String {
+    let Address::Tcp(admin) = bridge.admin() else { panic!("the admin port is a socket file") };
+    let text = String::from_utf8(get("/metrics").send(admin).body).unwrap();
+    let name = format!("spop_bridge_actions_left_out_total{{reason=\"{reason}\"}} ");
+    text.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or_else(|| panic!("{text}")).to_owned()
 }
 
 /// Each waits for the other to be asked: one after the other they'd never answer.

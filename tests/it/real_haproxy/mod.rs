@@ -2,6 +2,7 @@
 
 mod args;
 mod config_reload;
+mod deny;
 mod descriptors;
 mod engines;
 mod events;

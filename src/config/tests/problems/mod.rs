@@ -1,6 +1,7 @@
 //! What is said about files that are wrong: exact lines.
 
 mod haproxy;
+mod own;
 mod tls;
 
 use std::time::Duration;

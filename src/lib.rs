@@ -29,6 +29,8 @@ pub mod agent;
 #[cfg(feature = "bridge")]
 mod app;
 #[cfg(feature = "bridge")]
+mod aside;
+#[cfg(feature = "bridge")]
 mod bridge;
 #[cfg(feature = "bridge")]
 pub mod cli;
@@ -38,6 +40,8 @@ pub mod config;
 mod control;
 #[cfg(feature = "bridge")]
 mod deadline;
+#[cfg(feature = "bridge")]
+mod files;
 #[cfg(feature = "bridge")]
 mod grpc;
 #[cfg(feature = "bridge")]

@@ -101,7 +101,7 @@ impl App {
     ///
     /// The admin port answers until the end.
     pub(crate) async fn run(mut self, stop: impl Future<Output = ()>, control: Option<Control>) {
-        systemd::ready(&self.status());
+        systemd::ready(self.status());
         tokio::select! {
             biased;
             () = stop => {}

@@ -40,7 +40,7 @@ impl App {
     pub(super) async fn reload(&mut self, control: &mut Control) {
         systemd::reloading();
         let file = control.file();
-        let result = match control.load() {
+        let result = match control.load().await {
             Ok(loaded) => self.apply(loaded, &file).await,
             Err(error) => Err(error.lines()),
         };
@@ -48,23 +48,20 @@ impl App {
         match result {
             Ok(changes) => {
                 event::ConfigReloaded { generation, changes: &changes }.record();
-                systemd::ready(&self.status());
+                systemd::ready(self.status());
             }
             Err(problems) => {
                 event::ConfigRefused { generation, problems: &problems }.record();
                 self.state.refuse(Refused { at: SystemTime::now(), problems });
-                self.renew_tls(control);
-                systemd::ready(&format!("{}; {file} was refused, the configuration before goes on", self.status()));
+                self.renew_tls(control).await;
+                systemd::ready(format!("{}; {file} was refused, the configuration before goes on", self.status()));
             }
         }
     }
 
     /// Certificates are renewed also while the configuration in the file is no good.
-    fn renew_tls(&self, control: &mut Control) {
-        let config = &self.generation.config;
-        control.watch_also(config.files());
-        // If they are no good either, the problems of the refused configuration say so, or the next reload.
-        let Ok(material) = Material::load(config) else { return };
+    async fn renew_tls(&self, control: &mut Control) {
+        let Ok(Some(material)) = control.load_material(&self.generation.config).await else { return };
         self.generation.backends.iter().zip(material.backends).for_each(|(backend, tls)| backend.set_tls(tls));
         self.listeners.iter().zip(material.listeners).for_each(|(listener, tls)| listener.set_tls(tls));
         self.state.set_expiries(material.expiries);

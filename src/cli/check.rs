@@ -13,7 +13,7 @@ use crate::control::{Loaded, Source};
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The file to check.
+    /// The file to check; - for standard input.
     #[arg(long, short, env = "SPOP_BRIDGE_CONFIG", value_name = "FILE")]
     config: PathBuf,
 }
@@ -27,14 +27,15 @@ Examples:
     DECISIONS_TOKEN=any spop-bridge check --config bridge.yaml";
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let Loaded { config, warnings, .. } = load(&Source::File { path: args.config.clone(), overrides: Overrides::default() })?;
+    let source = Source::Once { path: args.config.clone(), overrides: Overrides::default() };
+    let Loaded { config, warnings, .. } = load(&source)?;
     for warning in &warnings {
         say!("warning: {warning}");
     }
     let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     say!(
         "{}: ok, {}, {}, {}",
-        args.config.display(),
+        source.name(),
         count(config.listeners.len(), "listener"),
         count(config.backends.len(), "backend"),
         count(config.routes.len(), "route"),

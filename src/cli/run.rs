@@ -7,8 +7,9 @@ use clap::Parser;
 
 use super::exit::{Exit, Failure};
 use crate::app::App;
+use crate::aside::Aside;
 use crate::config::{Config, ConfigError, LogFormat, LogLevel, Overrides, parse_duration};
-use crate::control::{Control, Hangup, Limit, Loaded, Source, Stop};
+use crate::control::{Control, Hangup, Limit, LoadError, Loaded, Source, Stop};
 use crate::otlp::{Exporter, Settings};
 use crate::tls::Material;
 
@@ -20,7 +21,7 @@ use crate::tls::Material;
 #[derive(Debug, Parser)]
 #[command(after_help = NOTES)]
 pub(super) struct Args {
-    /// The configuration file.
+    /// The configuration file; - for standard input, which is read once.
     #[arg(long, short, env = "SPOP_BRIDGE_CONFIG", value_name = "FILE", conflicts_with_all = ["backend", "timeout"])]
     config: Option<PathBuf>,
     /// Where HAProxy connects: host:port or unix:/path. Repeat it for more; with a file, replaces its listeners.
@@ -106,7 +107,9 @@ fn serve(source: Source) -> Result<(), Failure> {
 }
 
 async fn start(source: Source, hangup: Hangup, limit: Limit) -> Result<(App, Control, Exporter), Failure> {
-    let mut loaded = load(&source)?;
+    let (mut aside, reads) = (Aside::new(), source.clone());
+    let read = aside.run(move || reads.load()).await.map_err(LoadError::from);
+    let mut loaded = read.flatten().map_err(|error| Failure::new(Exit::Config, error))?;
     crate::telemetry::init(&loaded.config.log);
     crate::telemetry::log_panics();
     let exporter = crate::otlp::start(Settings::of_process());
@@ -115,7 +118,7 @@ async fn start(source: Source, hangup: Hangup, limit: Limit) -> Result<(App, Con
     }
     super::open_files::raise_limit(&loaded.config);
     let name = source.name();
-    let control = Control::new(source, hangup, &loaded, limit);
+    let control = Control::new(source, hangup, &loaded, aside, limit);
     match App::start(loaded.config, loaded.material, &name).await {
         Ok(app) => Ok((app, control, exporter)),
         Err(error) => {
@@ -141,7 +144,7 @@ fn source(args: &Args) -> Source {
         admin: args.admin.clone(),
     };
     match &args.config {
-        Some(path) => Source::File { path: path.clone(), overrides },
+        Some(path) => Source::file(path.clone(), overrides),
         None => Source::CommandLine { backend: args.backend.clone(), timeout: args.timeout, overrides },
     }
 }

@@ -5,12 +5,16 @@ mod stop;
 mod watch;
 
 use std::io;
-use std::path::PathBuf;
+use std::sync::Arc;
 
-pub(crate) use source::{LoadError, Loaded, Source};
+pub(crate) use source::{LoadError, Loaded, MAX_CONFIG, Source, read_once};
 pub(crate) use stop::{Limit, Stop};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use watch::Watch;
+use watch::{Snapshot, Watch};
+
+use crate::aside::{Aside, Unanswered};
+use crate::config::Config;
+use crate::tls::Material;
 
 /// The running configuration's source, and what says that it should be read again: SIGHUP, or a file that has changed.
 #[derive(Debug)]
@@ -18,6 +22,10 @@ pub(crate) struct Control {
     source: Source,
     hangup: Signal,
     watch: Watch,
+    /// What reads files.
+    aside: Aside,
+    /// Whether the last attempt to read the configuration got no answer.
+    is_owing: bool,
     /// How long a stop may take.
     pub(crate) limit: Limit,
 }
@@ -37,9 +45,9 @@ impl Hangup {
 }
 
 impl Control {
-    /// `loaded` is what the bridge was started with.
-    pub(crate) fn new(source: Source, hangup: Hangup, loaded: &Loaded, limit: Limit) -> Self {
-        Self { source, hangup: hangup.0, watch: Watch::new(loaded.files.clone()), limit }
+    /// `loaded` is what the bridge was started with, and `aside` has read it.
+    pub(crate) fn new(source: Source, hangup: Hangup, loaded: &Loaded, aside: Aside, limit: Limit) -> Self {
+        Self { source, hangup: hangup.0, watch: Watch::new(loaded.files.clone()), aside, is_owing: false, limit }
     }
 
     /// Waits for a reason to read the configuration again. What comes while it is read and put into effect is another reason.
@@ -52,19 +60,11 @@ impl Control {
                         tracing::info!("SIGHUP, reading the configuration again");
                         return;
                     }
-                    tracing::info!("SIGHUP, but nothing to reload: the configuration is the command line");
+                    tracing::info!("SIGHUP, but nothing to reload: the configuration is the {}", self.source.name());
                 }
-                file = self.watch.changed() => {
-                    tracing::info!(file = %file.display(), "file has changed, reading the configuration again");
-                    return;
-                }
+                () = news(&mut self.watch, &mut self.aside, self.is_owing) => return,
             }
         }
-    }
-
-    /// Watches these files as well, until a configuration is read that is good.
-    pub(crate) fn watch_also(&mut self, files: Vec<PathBuf>) {
-        self.watch.add(files);
     }
 
     /// What problems are said to be in.
@@ -76,11 +76,46 @@ impl Control {
     ///
     /// # Errors
     /// When it cannot be read, or has problems.
-    pub(crate) fn load(&mut self) -> Result<Loaded, LoadError> {
-        // What changes while we read is then noticed, since it is not what was there before.
-        self.watch.look();
-        let loaded = self.source.load()?;
+    pub(crate) async fn load(&mut self) -> Result<Loaded, LoadError> {
+        let (source, paths) = (self.source.clone(), self.watch.paths());
+        let read = self.aside.run(move || {
+            // What changes while we read is then noticed, since it is not what was there before.
+            let before: Vec<_> = paths.into_iter().map(Snapshot::of).collect();
+            (before, source.load())
+        });
+        self.is_owing = true;
+        let (before, loaded) = read.await?;
+        self.is_owing = false;
+        self.watch.follow(before);
+        let loaded = loaded?;
         self.watch.follow(loaded.files.clone());
         Ok(loaded)
+    }
+
+    /// Reads the files again that `config` names, and watches them as well, until a configuration is read that is good.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub(crate) async fn load_material(&mut self, config: &Arc<Config>) -> Result<Option<Material>, Unanswered> {
+        let config = Arc::clone(config);
+        let read = self.aside.run(move || {
+            let before: Vec<_> = config.files().into_iter().map(Snapshot::of).collect();
+            // If they are no good either, the problems of the refused configuration say so, or the next reload.
+            (before, Material::load(&config).ok())
+        });
+        let (before, material) = read.await?;
+        self.watch.add(before);
+        Ok(material)
+    }
+}
+
+/// Waits for a file to change; `is_owing`: for an answer, which is still owed.
+async fn news(watch: &mut Watch, aside: &mut Aside, is_owing: bool) {
+    if is_owing {
+        aside.free().await;
+        tracing::info!("the file system has answered, reading the configuration again");
+    } else {
+        let file = watch.changed(aside).await;
+        tracing::info!(file = %file.display(), "file has changed, reading the configuration again");
     }
 }

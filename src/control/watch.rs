@@ -5,17 +5,21 @@
 //! not told at all; `stat` through the symlinks sees them all, for some microseconds a second.
 
 use std::collections::hash_map::DefaultHasher;
-use std::fs;
 use std::hash::{Hash, Hasher};
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::aside::Aside;
+use crate::files::{self, Unreadable};
+
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// The largest file whose changes are noticed, in bytes: those that are larger are refused by their readers.
+const MAX_FILE: u64 = 16 << 20;
 
 /// What tells without reading that a file may have changed. `None`: it is not there, or is no file that can be read twice.
 type Stamp = Option<(u64, u64, i64, i64, u64)>;
@@ -34,19 +38,19 @@ impl Snapshot {
     pub(crate) fn of(path: PathBuf) -> Self {
         // In this order: a change in between shows in the stamp next time.
         let stamp = stamp(&path);
-        let hash = stamp.and_then(|_| Some(hash(&fs::read(&path).ok()?)));
+        let hash = stamp.and_then(|_| Some(hash(&files::read(&path, MAX_FILE).ok()?)));
         Self { path, stamp, hash }
     }
 
-    /// The file and its content. It is read once only, as a pipe must be.
+    /// The file and its content, of at most `limit` bytes.
     ///
     /// # Errors
-    /// When it cannot be read or is not UTF-8.
-    pub(super) fn read(path: &Path) -> io::Result<(Self, String)> {
+    /// When it cannot be read.
+    pub(super) fn read(path: &Path, limit: u64) -> Result<(Self, Vec<u8>), Unreadable> {
         let stamp = stamp(path);
-        let text = fs::read_to_string(path)?;
-        let hash = stamp.map(|_| hash(text.as_bytes()));
-        Ok((Self { path: path.to_owned(), stamp, hash }, text))
+        let content = files::read(path, limit)?;
+        let hash = stamp.map(|_| hash(&content));
+        Ok((Self { path: path.to_owned(), stamp, hash }, content))
     }
 }
 
@@ -55,6 +59,8 @@ impl Snapshot {
 pub(super) struct Watch {
     files: Vec<Watched>,
     ticks: tokio::time::Interval,
+    /// Whether it has been said that there is no answer.
+    is_silent: bool,
 }
 
 #[derive(Debug)]
@@ -68,58 +74,70 @@ impl Watched {
     fn new(known: Snapshot) -> Self {
         Self { before: known.stamp, known }
     }
-
-    /// Whether it is as it was at the look before.
-    fn is_stable(&mut self) -> bool {
-        let now = stamp(&self.known.path);
-        std::mem::replace(&mut self.before, now) == now
-    }
-
-    /// Whether its content is not what it was. A file that was only touched is not news.
-    fn has_changed(&mut self) -> bool {
-        if self.before == self.known.stamp {
-            return false;
-        }
-        let now = Snapshot::of(self.known.path.clone());
-        std::mem::replace(&mut self.known, now).hash != self.known.hash
-    }
 }
 
 impl Watch {
     pub(super) fn new(files: Vec<Snapshot>) -> Self {
         let mut ticks = tokio::time::interval_at(Instant::now() + INTERVAL, INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { files: files.into_iter().map(Watched::new).collect(), ticks }
+        Self { files: files.into_iter().map(Watched::new).collect(), ticks, is_silent: false }
     }
 
-    /// Waits until a file has changed, and says which.
-    pub(super) async fn changed(&mut self) -> PathBuf {
+    /// Waits until the content of a file has changed, and says which. Looks by `aside`, whose silence is told once.
+    pub(super) async fn changed(&mut self, aside: &mut Aside) -> PathBuf {
         loop {
             self.ticks.tick().await;
+            let paths = self.paths();
+            let stamps = aside.run(move || paths.iter().map(|path| stamp(path)).collect::<Vec<_>>()).await;
+            let stamps = match stamps {
+                Ok(stamps) => stamps,
+                Err(error) => {
+                    if !std::mem::replace(&mut self.is_silent, true) {
+                        tracing::error!(%error, "files are not looked at, what is loaded goes on");
+                    }
+                    continue;
+                }
+            };
+            if std::mem::take(&mut self.is_silent) {
+                tracing::info!("files are looked at again");
+            }
             // Files that belong together, as a certificate and its key, change together: nothing is taken while one is being
             // written.
-            let unstable = self.files.iter_mut().filter_map(|file| (!file.is_stable()).then_some(())).count();
-            if unstable > 0 {
+            let unstable = self.files.iter_mut().zip(stamps).filter_map(|(file, now)| {
+                let before = std::mem::replace(&mut file.before, now);
+                (before != now).then_some(())
+            });
+            if unstable.count() > 0 {
                 continue;
             }
-            if let Some(file) = self.files.iter_mut().find_map(|file| file.has_changed().then(|| file.known.path.clone())) {
+            let differing = self.files.iter().filter(|file| file.before != file.known.stamp);
+            let differing: Vec<_> = differing.map(|file| file.known.path.clone()).collect();
+            if differing.is_empty() {
+                continue;
+            }
+            let Ok(now) = aside.run(move || differing.into_iter().map(Snapshot::of).collect::<Vec<_>>()).await else { continue };
+            if let Some(file) = now.into_iter().filter_map(|now| self.news(now)).next_back() {
                 return file;
             }
         }
     }
 
-    /// Takes all files as they are now for known.
-    pub(super) fn look(&mut self) {
-        for file in &mut self.files {
-            *file = Watched::new(Snapshot::of(file.known.path.clone()));
-        }
+    /// Takes a file as it is now for known; its path if the content is another. A file that was only touched is not news.
+    fn news(&mut self, now: Snapshot) -> Option<PathBuf> {
+        let file = self.files.iter_mut().find(|file| file.known.path == now.path)?;
+        let (path, hash) = (now.path.clone(), now.hash);
+        (std::mem::replace(&mut file.known, now).hash != hash).then_some(path)
+    }
+
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.files.iter().map(|file| file.known.path.clone()).collect()
     }
 
     /// Watches these files as well.
-    pub(super) fn add(&mut self, files: Vec<PathBuf>) {
+    pub(super) fn add(&mut self, files: Vec<Snapshot>) {
         for file in files {
-            if !self.files.iter().any(|watched| watched.known.path == file) {
-                self.files.push(Watched::new(Snapshot::of(file)));
+            if !self.files.iter().any(|watched| watched.known.path == file.path) {
+                self.files.push(Watched::new(file));
             }
         }
     }
@@ -131,7 +149,7 @@ impl Watch {
 }
 
 fn stamp(path: &Path) -> Stamp {
-    let found = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    let found = files::stat(path)?;
     Some((found.dev(), found.ino(), found.mtime(), found.mtime_nsec(), found.size()))
 }
 
@@ -143,6 +161,7 @@ fn hash(content: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     use super::*;
@@ -150,7 +169,7 @@ mod tests {
     /// How many looks it takes until a change is seen; `None`: more than five.
     async fn looks(watch: &mut Watch) -> Option<u32> {
         let begin = Instant::now();
-        tokio::time::timeout(INTERVAL * 5 + INTERVAL / 2, watch.changed()).await.ok()?;
+        tokio::time::timeout(INTERVAL * 5 + INTERVAL / 2, watch.changed(&mut Aside::new())).await.ok()?;
         Some(begin.elapsed().as_secs_f64().ceil() as u32)
     }
 
@@ -178,7 +197,7 @@ mod tests {
         let mut watch = watch(&file);
         for length in 1..4 {
             fs::write(&file, "x".repeat(length)).unwrap();
-            assert!(tokio::time::timeout(INTERVAL, watch.changed()).await.is_err(), "{length}");
+            assert!(tokio::time::timeout(INTERVAL, watch.changed(&mut Aside::new())).await.is_err(), "{length}");
         }
         assert!(looks(&mut watch).await.is_some());
     }
@@ -225,7 +244,8 @@ mod tests {
         fs::write(&file, "one").unwrap();
         let mut watch = watch(&file);
         fs::write(&file, "two, longer").unwrap();
-        watch.look();
+        let known = watch.paths().into_iter().map(Snapshot::of).collect();
+        watch.follow(known);
         assert_eq!(looks(&mut watch).await, None, "known");
         fs::write(&file, "three, longest").unwrap();
         assert_eq!(looks(&mut watch).await, Some(2));

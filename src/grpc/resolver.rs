@@ -14,7 +14,9 @@ use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::rdata::{CNAME, SRV};
 use hickory_resolver::proto::rr::{Name, RData, Record};
 use hickory_resolver::{Resolver, TokioResolver};
+use tokio::sync::Mutex;
 
+use crate::aside::{Aside, asking};
 use crate::config::DnsName;
 
 /// For one question with all that follows from it: servers that do not answer, search domains, the hosts that SRV records name.
@@ -24,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const MAX_ADDRESSES: usize = 1000;
 /// Hosts of SRV records that are looked up at the same time.
 const AT_ONCE: usize = 16;
+
+/// What reads the files that say how names are resolved.
+static READER: Mutex<Aside> = Mutex::const_new(Aside::new());
 
 /// Who is asked for addresses. Tests have another than [`Dns`].
 pub(super) trait Resolve: Send + Sync + 'static {
@@ -141,7 +146,9 @@ async fn resolve(name: &DnsName) -> Result<Answer, String> {
     if let (Ok(ip), Some(port)) = (bare.parse(), name.port) {
         return Ok(Answer { addresses: BTreeSet::from([SocketAddr::new(ip, port)]), ..Answer::new() });
     }
-    let resolver = resolver(name)?;
+    let asked = name.clone();
+    // It reads files, which are the operating system's and may be anything.
+    let resolver = READER.lock().await.run(move || resolver(&asked)).await.map_err(|error| error.to_string())??;
     let mut answer = Answer::new();
     match name.port {
         Some(port) => add_host(&mut answer, &resolver, &name.host, port).await?,
@@ -153,6 +160,7 @@ async fn resolve(name: &DnsName) -> Result<Answer, String> {
 /// A resolver for this question alone: the files of the operating system may have changed since the last one. It remembers no answers:
 /// the question is asked when the last answer is no longer to be used.
 fn resolver(name: &DnsName) -> Result<TokioResolver, String> {
+    let _asking = asking("/etc/resolv.conf and /etc/hosts");
     let provider = TokioRuntimeProvider::default();
     let mut builder = match name.server {
         None => Resolver::builder(provider).map_err(|error| format!("/etc/resolv.conf cannot be used: {error}"))?,

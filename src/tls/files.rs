@@ -12,7 +12,9 @@ use tokio_rustls::rustls::{Error as TlsError, RootCertStore};
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::{PROVIDER, Roots};
+use crate::aside::asking;
 use crate::config::{Effective, Identity, Path, Problem, Warning};
+use crate::files::{Unreadable, read};
 use crate::printable::Printable;
 
 /// The largest file that is read, in bytes. All CAs of a system are about 250 KiB; more is some other file.
@@ -84,6 +86,14 @@ impl<'a> Files<'a> {
     /// The CAs that the system trusts. Those among them that cannot be read are not missed: systems carry odd ones.
     pub(super) fn system_roots(&mut self, at: &Path) -> Option<Roots> {
         if self.system.is_none() {
+            // The library takes everything for a file.
+            let file = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+            let unreadable = file.as_ref().and_then(|file| read(file, MAX_FILE).err());
+            if let (Some(file), Some(error @ (Unreadable::Irregular(_) | Unreadable::TooLarge(_)))) = (&file, unreadable) {
+                self.problem(at, format_args!("{} (SSL_CERT_FILE), which {error}", file.display()), CERTIFICATE);
+                return None;
+            }
+            let _asking = asking("the CA certificates of this system (SSL_CERT_FILE, SSL_CERT_DIR)");
             let found = rustls_native_certs::load_native_certs();
             let mut roots = RootCertStore::empty();
             roots.add_parsable_certificates(found.certs);
@@ -151,7 +161,8 @@ impl<'a> Files<'a> {
     }
 
     fn read(&mut self, file: &File, at: &Path, expected: &str) -> Option<Arc<[u8]>> {
-        let content = self.contents.entry(file.to_owned()).or_insert_with(|| read(file).map(Arc::from)).clone();
+        let read = |file: &File| read(file, MAX_FILE).map(Arc::from).map_err(|error| error.to_string());
+        let content = self.contents.entry(file.to_owned()).or_insert_with(|| read(file)).clone();
         let name = self.name(at, file);
         content.map_err(|reason| self.problem(at, format_args!("{name}, which {reason}"), expected)).ok()
     }
@@ -181,19 +192,6 @@ impl<'a> Files<'a> {
 
 const CERTIFICATE: &str = "a PEM file with a certificate";
 const KEY: &str = "a PEM file with a private key that is not encrypted (RSA of 2048 bits or more, ECDSA P-256 or P-384, Ed25519)";
-
-/// The content, or what keeps it from being read.
-fn read(file: &File) -> Result<Vec<u8>, String> {
-    let cannot = |error: std::io::Error| format!("cannot be read: {error}");
-    let found = std::fs::metadata(file).map_err(cannot)?;
-    if !found.is_file() {
-        return Err("is not a file".to_owned());
-    }
-    if found.len() > MAX_FILE {
-        return Err(format!("is larger than {} MiB", MAX_FILE >> 20));
-    }
-    std::fs::read(file).map_err(cannot)
-}
 
 /// Asks the one who will judge it in handshakes: dates are what it looks at first, before it misses a CA.
 fn out_of_date(certificate: &CertificateDer<'_>) -> Option<String> {

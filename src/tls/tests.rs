@@ -95,7 +95,7 @@ fn files_that_cannot_be_read() {
         [
             "listeners[0].tls.certificate: found $DIR/none.crt, which cannot be read: No such file or directory (os error 2), expected a PEM file with a certificate",
             "listeners[0].tls.client_ca: found $DIR/none.crt, which cannot be read: No such file or directory (os error 2), expected a PEM file with a certificate",
-            "listeners[0].tls.key: found $DIR, which is not a file, expected a PEM file with a private key that is not encrypted (RSA of 2048 bits or more, ECDSA P-256 or P-384, Ed25519)",
+            "listeners[0].tls.key: found $DIR, which is a directory, not a regular file, expected a PEM file with a private key that is not encrypted (RSA of 2048 bits or more, ECDSA P-256 or P-384, Ed25519)",
         ]
     );
     folder.write("large.crt", vec![b'\n'; 5 << 20]);

@@ -8,7 +8,8 @@ use serde_json::json;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::run::load;
 use crate::config::Overrides;
-use crate::control::{Loaded, Source as Config};
+use crate::control::{Loaded, MAX_CONFIG, Source as Config};
+use crate::files::{self, Unreadable};
 use crate::haproxy::Version;
 use crate::haproxy::doctor::{Context, Finding, Haproxy, Report, Rule, Severity, Source, examine};
 
@@ -50,14 +51,14 @@ enum Format {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let bridge = match &args.config {
         Some(path) => {
-            let Loaded { config, .. } = load(&Config::File { path: path.clone(), overrides: Overrides::default() })?;
+            let Loaded { config, .. } = load(&Config::Once { path: path.clone(), overrides: Overrides::default() })?;
             Some(config)
         }
         None => None,
     };
     args.haproxy_version.warning().iter().for_each(|warning| super::warn(warning));
     let sources = sources(&args.files)?;
-    let read = |name: &str| read_text(&below(args.root.as_deref(), name)).map_err(|error| error.to_string());
+    let read = |name: &str| text(files::read(&below(args.root.as_deref(), name), MAX_CONFIG)).map_err(|error| error.to_string());
     let env = |name: &str| std::env::var(name).ok();
     let context = Context { version: args.haproxy_version, read: &read, env: &env, bridge: bridge.as_ref() };
     let report = examine(&sources, &context);
@@ -83,7 +84,7 @@ fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
         below.sort();
         files.extend(below);
     }
-    let source = |path: PathBuf| match read_text(&path) {
+    let source = |path: PathBuf| match text(files::read_once(&path, MAX_CONFIG)) {
         Ok(text) => Ok(Source { name: path.display().to_string(), text }),
         Err(error) => Err(unreadable(&path, error)),
     };
@@ -96,8 +97,12 @@ fn is_config(path: &Path) -> bool {
 }
 
 /// HAProxy takes bytes that are no UTF-8; what we look for has none.
-fn read_text(path: &Path) -> std::io::Result<String> {
-    std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+fn text(read: Result<Vec<u8>, Unreadable>) -> std::io::Result<String> {
+    match read {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(Unreadable::Io(error)) => Err(error),
+        Err(error) => Err(std::io::Error::other(error)),
+    }
 }
 
 fn below(root: Option<&Path>, name: &str) -> PathBuf {

@@ -8,6 +8,7 @@ use super::warn;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output;
 use crate::config::Config;
+use crate::control::read_once;
 use crate::haproxy::Version;
 use crate::haproxy::generate::{Options, Parts, Target, TlsFiles, generate};
 
@@ -98,10 +99,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 
 /// The configuration, without the files that it names: they are where the bridge runs, and HAProxy's side does not need them.
 fn read(file: &Path) -> Result<Config, Failure> {
-    let name = file.display().to_string();
-    let text =
-        std::fs::read_to_string(file).map_err(|error| Failure::new(Exit::Config, format!("{name}: cannot be read: {error}")))?;
-    let env = |variable: &str| std::env::var(variable).ok();
+    let text = read_once(file).map_err(|error| Failure::new(Exit::Config, error))?;
+    let (name, env) = (file.display().to_string(), |variable: &str| std::env::var(variable).ok());
     let (config, warnings) = Config::for_haproxy(&text, &name, &env).map_err(|error| Failure::new(Exit::Config, error))?;
     warnings.iter().for_each(|warning| warn(&warning.to_string()));
     Ok(config)

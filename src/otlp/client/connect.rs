@@ -14,6 +14,7 @@ use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::refusal::Refusal;
+use crate::aside::Aside;
 use crate::otlp::env::{Protocol, Receiver};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,15 +31,17 @@ pub(super) enum Connection {
 }
 
 impl Connection {
-    /// Reads the files of TLS: a certificate that was renewed is used by the next connection.
-    pub(super) fn new(receiver: &Receiver) -> Result<Self, Refusal> {
+    /// Reads the files of TLS, by `aside`: a certificate that was renewed is used by the next connection.
+    pub(super) async fn new(receiver: &Receiver, aside: &mut Aside) -> Result<Self, Refusal> {
         let is_grpc = receiver.protocol == Protocol::Grpc;
         let mut builder = Client::builder(TokioExecutor::new());
         builder.http2_only(is_grpc).timer(TokioTimer::new()).pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT);
         if receiver.uri.scheme() != Some(&Scheme::HTTPS) {
             return Ok(Self::Plain(builder.build(tcp())));
         }
-        let tls = crate::tls::stranger(&receiver.tls).map_err(|problems| Refusal::files(&problems))?;
+        let files = receiver.tls.clone();
+        let tls = aside.run(move || crate::tls::stranger(&files)).await.map_err(|error| Refusal::silent(&error))?;
+        let tls = tls.map_err(|problems| Refusal::files(&problems))?;
         let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_only();
         let connector =
             if is_grpc { https.enable_http2().wrap_connector(tcp()) } else { https.enable_all_versions().wrap_connector(tcp()) };

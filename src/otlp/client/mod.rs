@@ -19,6 +19,7 @@ use prost::Message;
 pub(super) use refusal::{Refusal, Retry};
 
 use super::env::{Protocol, Receiver};
+use crate::aside::Aside;
 
 /// The largest answer that is read, in bytes: a few words.
 const MAX_ANSWER: usize = 64 << 10;
@@ -38,6 +39,8 @@ pub(super) struct Client {
     receiver: Receiver,
     headers: HeaderMap,
     connection: Option<Connection>,
+    /// What reads the files of TLS.
+    aside: Aside,
 }
 
 impl Client {
@@ -49,7 +52,7 @@ impl Client {
         // "SHOULD emit a User-Agent header" (protocol/exporter.md); the operator's own comes before it.
         let user_agent = HeaderValue::from_static(concat!("spop-bridge/", env!("CARGO_PKG_VERSION")));
         headers.entry(USER_AGENT).or_insert(user_agent);
-        Self { receiver, headers, connection: None }
+        Self { receiver, headers, connection: None, aside: Aside::new() }
     }
 
     /// For lines about it.
@@ -84,7 +87,7 @@ impl Client {
     async fn exchange(&mut self, body: Bytes) -> Result<Taken, Refusal> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
-            none => none.insert(Connection::new(&self.receiver)?),
+            none => none.insert(Connection::new(&self.receiver, &mut self.aside).await?),
         };
         let mut request =
             Request::post(self.receiver.uri.clone()).body(Full::new(body)).map_err(|error| Refusal::broken(&error))?;

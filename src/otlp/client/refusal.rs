@@ -7,6 +7,7 @@ use std::time::Duration;
 use hyper_util::client::legacy;
 use tokio_rustls::rustls;
 
+use crate::aside::Unanswered;
 use crate::config::Problem;
 use crate::otlp::env::{Protocol, Receiver};
 
@@ -55,6 +56,11 @@ impl Refusal {
             .iter()
             .map(|problem| format!("{}: found {}, expected {}", variable(problem), problem.found, problem.expected));
         Self::lost(all.collect::<Vec<_>>().join("; "), "put the files right, they are read again for each connection")
+    }
+
+    /// The files of TLS have not been read.
+    pub(super) fn silent(error: &Unanswered) -> Self {
+        Self::lost(error.to_string(), "they are read again for the next attempt")
     }
 
     /// There is no connection, or it broke.

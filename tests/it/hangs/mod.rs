@@ -1,4 +1,5 @@
 //! What blocks: readers that have stalled, files that are none, peers that hang. Nothing waits for them, and signals always act.
 
+mod files;
 mod logs;
 mod output;

@@ -6,29 +6,43 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::{changes, config};
-use crate::support::bridge::{Bridge, PATIENCE, command};
+use crate::support::bridge::{Bridge, PATIENCE, binary};
 use crate::support::engine::Engine;
 use crate::support::eventually;
 use crate::support::process::Process;
 use crate::support::service::{Answer, Service, allow};
 use crate::support::wire::Data;
 
-/// It waits for its configuration, which comes through a pipe, when the signals come.
+/// It waits for its configuration, which comes through standard input, when the signals come.
 fn signalled_before_it_is_up(signals: &[Signal]) -> Process {
     let directory = tempfile::tempdir().unwrap();
-    let pipe = directory.path().join("bridge.yaml");
+    let pipe = directory.path().join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let process = Process::start("spop-bridge", command().args(["run", "--drain-delay", "0s", "--config"]).arg(&pipe));
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "exec \"$@\" < \"$0\""]).arg(&pipe).arg(binary());
+    let process = Process::start("spop-bridge", shell.args(["run", "--drain-delay", "0s", "--config", "-"]));
     // Opening succeeds when the other side has opened it too.
     let mut pipe = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    wait_until_it_catches(&process, &[Signal::SIGHUP, Signal::SIGTERM]);
     for signal in signals {
         process.signal(*signal);
     }
     std::thread::sleep(Duration::from_millis(300));
-    pipe.write_all(b"backends: { a: { endpoints: [\"http://127.0.0.1:1\"] } }\nlisteners: [{ bind: \"127.0.0.1:0\" }]\n")
-        .unwrap();
+    // A process that has ended does not read it.
+    let _ = pipe.write_all(b"backends: { a: { endpoints: [\"http://127.0.0.1:1\"] } }\nlisteners: [{ bind: \"127.0.0.1:0\" }]\n");
     drop(pipe);
     process
+}
+
+/// From then on these signals do not kill it.
+pub(crate) fn wait_until_it_catches(process: &Process, signals: &[Signal]) {
+    let caught = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid())).ok()?;
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+        let caught = u64::from_str_radix(caught.trim(), 16).unwrap();
+        signals.iter().all(|signal| caught & 1 << (*signal as i32 - 1) != 0).then_some(())
+    };
+    eventually(PATIENCE, caught).expect("it catches signals");
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod settings;
 mod under_load;
 mod watch;
 
+pub(crate) use early::wait_until_it_catches;
 use serde_json::Value;
 
 use crate::support::bridge::NOT_RELOADED;

@@ -33,6 +33,7 @@ mod connection;
 mod error;
 mod job;
 mod listener;
+pub(crate) mod places;
 mod processor;
 mod readiness;
 mod reserve;
@@ -45,9 +46,10 @@ mod unix;
 use std::sync::Arc;
 use std::time::Duration;
 
-use accept::{Places, accept};
+use accept::accept;
 pub use error::{BuildError, ConnectionError};
 pub use listener::{DetachedSocket, Listener, Socket, SocketListener};
+use places::{Place, Places};
 pub use processor::{Process, Processor};
 pub use readiness::Readiness;
 #[cfg(feature = "tls")]
@@ -156,8 +158,7 @@ impl<P: Process> Agent<P> {
         accept(listener, &places, drain.clone(), |stream, peer, place| {
             let (agent, drain) = (self.clone(), drain.clone());
             tokio::spawn(async move {
-                agent.serve_connection(stream, &peer, drain).await;
-                drop(place);
+                agent.serve_at(stream, &peer, drain, Some(place)).await;
             });
         })
         .await;
@@ -170,8 +171,17 @@ impl<P: Process> Agent<P> {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        self.serve_at(stream, peer, drain, None).await;
+    }
+
+    /// Serves one connection to its end at its place, if it is one of a listener's.
+    pub(crate) async fn serve_at<S>(&self, stream: S, peer: &str, drain: Drain, mut place: Option<Place>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let (settings, metrics) = (Arc::clone(&self.settings), Arc::clone(&self.metrics));
-        connection::Connection::new(stream, peer, settings, metrics, self.processor.current(), drain).serve().await;
+        let unused = place.as_mut().and_then(Place::unused);
+        connection::Connection::new(stream, peer, settings, metrics, self.processor.current(), drain, unused).serve().await;
     }
 }
 

@@ -9,7 +9,8 @@ use thiserror::Error;
 use tokio::task::JoinHandle;
 use tokio_rustls::rustls::ServerConfig;
 
-use crate::agent::accept::{Places, accept};
+use crate::agent::accept::accept;
+use crate::agent::places::Places;
 use crate::agent::{SocketListener, UnixSocket};
 use crate::config::{Bind, ListenerConfig};
 use crate::shutdown::{Drain, Phase, Shutdown};

@@ -13,7 +13,7 @@ use serving::Serving;
 use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::rustls::ServerConfig;
 
-use crate::agent::accept::Place;
+use crate::agent::places::Place;
 use crate::agent::{BuildError, DetachedSocket, Readiness};
 use crate::bridge::Routes;
 use crate::config::{Config, ListenerConfig};

@@ -77,10 +77,10 @@ impl Serving {
         let (Some((_, agent)), Ok(socket)) = (self.agents.get(&listener).cloned(), socket.attach()) else { return };
         tokio::spawn(async move {
             match tls {
-                Some(tls) => agent.serve_connection(Tls::accept(socket, tls), &peer, drain).await,
-                None => agent.serve_connection(socket, &peer, drain).await,
+                Some(tls) => agent.serve_at(Tls::accept(socket, tls), &peer, drain, Some(place)).await,
+                None => agent.serve_at(socket, &peer, drain, Some(place)).await,
             }
-            drop((place, load));
+            drop(load);
         });
     }
 

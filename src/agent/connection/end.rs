@@ -118,6 +118,18 @@ where
         }
     }
 
+    /// Ends a connection that was never used, if another one is to have its place.
+    pub(super) fn poll_unused(&mut self, cx: &mut Context<'_>) {
+        if let Some(unused) = &mut self.unused
+            && unused.poll_has_to_go(cx).is_ready()
+        {
+            self.unused = None;
+            if matches!(self.stage, Stage::Serving) {
+                self.finish(StatusCode::NORMAL, "unused, and all places are taken");
+            }
+        }
+    }
+
     /// The earliest of the timeouts that run now.
     pub(super) fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<Timeout> {
         let settings = &*self.settings;

@@ -32,6 +32,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use turn::{Rest, Turn};
 
 use super::job::Job;
+use super::places::Unused;
 use super::processor::{Current, Process};
 use super::{ConnectionError, Settings};
 use crate::shutdown::{Drain, Phase};
@@ -59,6 +60,8 @@ pub(super) struct Connection<S, P: Process> {
     settings: Arc<Settings>,
     metrics: Arc<ListenerMetrics>,
     listed: Listed,
+    /// Until the first NOTIFY.
+    unused: Option<Unused>,
     session: Session,
     decoder: Decoder,
     processor: Current<P>,
@@ -101,12 +104,14 @@ where
         metrics: Arc<ListenerMetrics>,
         processor: Current<P>,
         drain: Drain,
+        unused: Option<Unused>,
     ) -> Self {
         let now = Instant::now();
         let session = Session::new(Arc::clone(&settings.session), Arc::from(peer));
         Self {
             stream,
             listed: Listed::new(&settings.session.listener, &session.peer().address, &metrics),
+            unused,
             settings,
             metrics,
             decoder: Decoder::new(session.decoder_limit()),
@@ -169,6 +174,7 @@ where
         let now = Instant::now();
         self.turn = Turn::new();
         self.poll_stop(cx);
+        self.poll_unused(cx);
         self.processor.poll_renew(cx);
         loop {
             let progress = match self.stage {

@@ -82,6 +82,31 @@ async fn connections_over_the_limit_are_closed_at_once() {
     server.established().await;
 }
 
+/// Whoever only says HELLO gives way to HAProxy; connections that were used do not.
+#[tokio::test(start_paused = true)]
+async fn with_all_places_taken_the_oldest_that_was_never_used_has_to_go() {
+    let server = serve(|builder| builder.max_connections(3), instant());
+    let mut used = server.established().await;
+    used.notify([1]).await;
+    used.ack().await;
+    let mut oldest = server.established().await;
+    let mut next = server.established().await;
+    let mut early = server.connect().await;
+    assert!(early.frame().await.is_none(), "what was opened just now may be about to be used");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let mut newcomer = server.established().await;
+    newcomer.notify([1]).await;
+    newcomer.ack().await;
+    assert_eq!(oldest.disconnected().await.status, StatusCode::NORMAL);
+    next.notify([1]).await;
+    next.ack().await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let mut late = server.connect().await;
+    assert!(late.frame().await.is_none(), "all others are in use");
+    used.notify([2]).await;
+    used.ack().await;
+}
+
 #[test]
 fn settings_out_of_range_are_refused() {
     let refused = |build: fn(AgentBuilder<Boxed>) -> AgentBuilder<Boxed>| match build(Agent::builder(instant())).build() {

@@ -127,18 +127,34 @@ fn two_thousand_silent_connections() {
     scene.finish();
 }
 
+/// HAProxy gets in although others hold all places, as long as they only say HELLO.
+#[test]
+fn those_that_only_say_hello_keep_nobody_out() {
+    let scene = Scene::with(", max_connections: 10");
+    // The neighbour is one.
+    let idle: Vec<_> = (0..9).map(|_| scene.bridge.engine()).collect();
+    let served = crate::support::eventually(std::time::Duration::from_secs(10), || {
+        let mut peer = scene.stranger();
+        let _refused = peer.try_send(&crate::support::engine::hello_frame(16380, "late").encode());
+        (!peer.read_some().is_empty()).then_some(())
+    });
+    assert!(served.is_some(), "one of those that were never used gave way");
+    drop(idle);
+    scene.finish();
+}
+
 /// Above the limit a connection is closed at once; those below it live on, and a free place is taken again.
 #[test]
 fn connection_limit() {
     let scene = Scene::with(", max_connections: 10");
     // The neighbour is one.
     let mut kept: Vec<_> = (0..9).map(|_| scene.bridge.engine()).collect();
+    // Connections in use do not give way.
+    kept.iter_mut().for_each(|engine| super::assert_allowed(engine, 1));
     let mut refused = scene.stranger();
     refused.finish_writing();
     refused.read_to_end();
-    for engine in &mut kept {
-        super::assert_allowed(engine, 1);
-    }
+    kept.iter_mut().for_each(|engine| super::assert_allowed(engine, 3));
     drop(kept);
     let place = crate::support::eventually(std::time::Duration::from_secs(10), || {
         let mut peer = scene.stranger();

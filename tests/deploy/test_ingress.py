@@ -10,6 +10,7 @@ import functools
 import http.client
 import os
 import pathlib
+import random
 import re
 import shutil
 import socket
@@ -64,10 +65,16 @@ def sidecar(chart):
     return container
 
 
+# Below the ports that the kernel gives to outgoing connections, one of which could have a port of ours before its program is started.
+PORTS = iter(random.sample(range(10_000, 30_000), 2_000))
+
+
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    for port in PORTS:
+        with socket.socket() as listener:
+            if listener.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+    raise AssertionError("no free port")
 
 
 def eventually(condition, what, seconds=20):

@@ -10,8 +10,8 @@ use crate::support::service::{Answer, Service, allow};
 
 #[test]
 fn everything_answers_until_the_end() {
-    let service = Service::start(|_| Answer::after(Duration::from_secs(2), Answer::Actions(vec![allow()])));
-    let mut bridge = Bridge::start(&config(&service, "drain: { delay: 500ms, grace_period: 10s }\n"));
+    let service = Service::start(|_| Answer::after(Duration::from_secs(6), Answer::Actions(vec![allow()])));
+    let mut bridge = Bridge::start(&config(&service, "drain: { delay: 500ms, grace_period: 30s }\n"));
     let admin = port(&bridge);
     let mut engine = bridge.engine();
     engine.notify(1, 1, &[("m", &[])]);

@@ -68,8 +68,7 @@ fn an_address_in_use() {
     let _default = TcpListener::bind("127.0.0.1:9902");
     let directory = tempfile::tempdir().unwrap();
     let bridge = Bridge::start_command(command().args(arguments), 1, directory);
-    let log = bridge.log();
-    let warnings: Vec<_> = log.iter().filter(|line| line["level"] == "WARN").collect();
+    let warnings = bridge.lines(1, |line| line["level"] == "WARN");
     let [warning] = warnings.as_slice() else { panic!("one warning: {warnings:?}") };
     assert!(warning["message"].as_str().unwrap().contains("Set admin.bind"), "{warning}");
     assert!(warning["error"].as_str().unwrap().contains("127.0.0.1:9902"), "{warning}");

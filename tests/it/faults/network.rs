@@ -108,7 +108,7 @@ fn a_service_that_is_only_slow_keeps_its_connection() {
     for protocol in PROTOCOLS {
         let service = Service::start(|_| Answer::after(Duration::from_secs(60), Answer::Actions(vec![allow()])));
         let proxy = Proxy::to(service.uri());
-        let bridge = bridge_to(1, &[&proxy.uri()], &format!("protocol: {protocol}, keepalive_timeout: 300ms"), "300ms");
+        let bridge = bridge_to(1, &[&proxy.uri()], &format!("protocol: {protocol}, keepalive_timeout: 1s"), "300ms");
         let load = Askers::start(bridge.address(), 1, 1);
         std::thread::sleep(Duration::from_secs(4));
         let asked = load.stop();

@@ -203,8 +203,8 @@ fn variables_that_are_wrong_are_told_and_nothing_else_happens() {
     let variables =
         [("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"), ("OTEL_LOG_LEVEL", "debug"), ("OTEL_BSP_SCHEDULE_DELAY", "5s")];
     let bridge = exporting(&service, "", &variables);
-    let told = bridge.log().into_iter().filter(|line| line["message"] == "OpenTelemetry's environment variables");
-    let told: Vec<String> = told.map(|line| line["warning"].as_str().unwrap().to_owned()).collect();
+    let told = bridge.lines(3, |line| line["message"] == "OpenTelemetry's environment variables");
+    let told: Vec<String> = told.iter().map(|line| line["warning"].as_str().unwrap().to_owned()).collect();
     let expected = [
         "OTEL_EXPORTER_OTLP_ENDPOINT: expected http://host:port or https://host:port, without user or password; what it is for is not exported",
         "OTEL_BSP_SCHEDULE_DELAY: found 5s, expected a whole number from 1 to 86400000; ignored",

@@ -95,6 +95,6 @@ fn a_required_backend_down_and_up(haproxy: &Path) {
         haproxy.wait_for_server("bridge", "s1", "UP").unwrap();
         assert_eq!(allowed(), 20);
     }
-    let told = first.log().iter().filter(|line| line["backends"] == "decisions" && line["level"] == "WARN").count();
-    assert_eq!(told, 2, "{:?}", first.log());
+    let told = first.lines(2, |line| line["backends"] == "decisions" && line["level"] == "WARN");
+    assert_eq!(told.len(), 2, "{told:?}");
 }

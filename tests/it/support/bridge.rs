@@ -95,6 +95,16 @@ impl Bridge {
         self.process.output.all().iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
+    /// The lines of the log that are `wanted`, when there are `count` of them or more: what has happened is often seen before its line is.
+    #[track_caller]
+    pub(crate) fn lines(&self, count: usize, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
+        let found = super::eventually(PATIENCE, || {
+            let lines: Vec<_> = self.log().into_iter().filter(&wanted).collect();
+            (lines.len() >= count).then_some(lines)
+        });
+        found.unwrap_or_else(|| panic!("no {count} such lines in {:#?}", self.log()))
+    }
+
     pub(crate) fn terminate(&self) {
         self.process.signal(Signal::SIGTERM);
     }

@@ -81,7 +81,7 @@ impl Process {
     pub(crate) fn wait(&mut self, patience: Duration) -> ExitStatus {
         let status = super::eventually(patience, || self.ended());
         // What it said last may still be in the pipes; a child of its own may hold them open.
-        super::eventually(Duration::from_secs(1), || self.readers.iter().all(JoinHandle::is_finished).then_some(()));
+        super::eventually(Duration::from_secs(10), || self.readers.iter().all(JoinHandle::is_finished).then_some(()));
         status.unwrap_or_else(|| panic!("{} still runs after {patience:?}:\n{}", self.name, self.output.all().join("\n")))
     }
 

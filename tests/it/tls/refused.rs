@@ -124,6 +124,7 @@ fn our_certificate_is_not_taken() {
 fn plain_spop_on_a_tls_listener() {
     let (service, ca) = (Service::allowing(), Ca::new("ca"));
     let mut bridge = listening(&service, &ca.issue(&["localhost"]).yaml(), "");
+    let begin = std::time::Instant::now();
     for _ in 0..3 {
         let mut engine = Engine::connect(bridge.address());
         engine.send_frame(&hello_frame(16380, "plain"));
@@ -138,7 +139,8 @@ fn plain_spop_on_a_tls_listener() {
     let totals = logged(&bridge, "stopped")["totals"].as_str().unwrap().to_owned();
     assert!(totals.contains("tls_refused=3") && !totals.contains("protocol_errors"), "{totals}");
     let lines = bridge.log().iter().filter(|line| line["message"] == "TLS handshake failed").count();
-    assert!((1..=2).contains(&lines), "at most one a second: {lines}");
+    let most = 2 + begin.elapsed().as_secs() as usize;
+    assert!((1..=most).contains(&lines), "at most one a second: {lines}");
 }
 
 /// `ssl` is there, `tls` was forgotten here.

@@ -51,8 +51,8 @@ enum Format {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let bridge = match &args.config {
         Some(path) => {
-            let Loaded { config, .. } = load(&Config::Once { path: path.clone(), overrides: Overrides::default() })?;
-            Some(config)
+            let Loaded { config, warnings, .. } = load(&Config::Once { path: path.clone(), overrides: Overrides::default() })?;
+            Some((config, path.display().to_string(), warnings))
         }
         None => None,
     };
@@ -60,8 +60,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let sources = sources(&args.files)?;
     let read = |name: &str| text(files::read(&below(args.root.as_deref(), name), MAX_CONFIG)).map_err(|error| error.to_string());
     let env = |name: &str| std::env::var(name).ok();
-    let context = Context { version: args.haproxy_version, read: &read, env: &env, bridge: bridge.as_ref() };
-    let report = examine(&sources, &context);
+    let context =
+        Context { version: args.haproxy_version, read: &read, env: &env, bridge: bridge.as_ref().map(|(config, ..)| config) };
+    let mut report = examine(&sources, &context);
+    if let Some((_, file, warnings)) = &bridge {
+        report.warn(file, warnings);
+    }
     match args.format {
         Format::Text => print_text(&report),
         Format::Json => print_json(&report, args.haproxy_version),

@@ -126,6 +126,7 @@ rules! {
     BRIDGE_TIMEOUT = "bridge-timeout", Error, Silent;
     BRIDGE_ADDRESS = "bridge-address", Error, Silent;
     BRIDGE_VARIABLE = "bridge-variable", Warning, Silent;
+    BRIDGE_WARNING = "bridge-warning", Warning, Silent;
     BRIDGE_FRAME = "bridge-frame", Warning, Silent;
     SOCKET_RIGHTS = "socket-rights", Error, Silent;
 }

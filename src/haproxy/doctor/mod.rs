@@ -89,6 +89,20 @@ pub(crate) fn examine(files: &[Source], context: &Context<'_>) -> Report {
     Report { findings, silenced, engines }
 }
 
+impl Report {
+    /// Adds what the bridge warns of in its own configuration, which has no lines.
+    pub(crate) fn warn(&mut self, file: &str, warnings: &[config::Warning]) {
+        self.findings.extend(warnings.iter().map(|warning| Finding {
+            rule: &finding::BRIDGE_WARNING,
+            severity: Severity::Warning,
+            place: line::Place { file: file.into(), line: 1 },
+            what: warning.to_string(),
+            why: "what lets pass, or is set twice, at the bridge does so whatever HAProxy's rules say".into(),
+            fix: "see the warning; `spop-bridge check` says it too".into(),
+        }));
+    }
+}
+
 /// Reads a text; lines that HAProxy refuses are found at once.
 fn read_text(name: &str, text: &str, context: &Context<'_>, out: &mut Findings) -> Text {
     let mut text = line::read(name, text, context.version, context.env);

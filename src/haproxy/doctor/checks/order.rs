@@ -209,7 +209,10 @@ fn earlier(case: &Case<'_>, engine: &Engine, thing: &Thing<'_>, rule: &Rule<'_>,
     match words {
         Some(words) if frontend && rule.stage == Stage::HttpRequest && thing.is_set_by_tcp_rules() => {
             let rest = words.get(1..).unwrap_or_default().join(" ");
-            format!("tcp-request content {rest}, in its place; or {group}")
+            // HAProxy warns of counters by connection that are tracked later than they could be.
+            let by_connection = matches!(thing, Thing::Counter(_)) && words.get(2) == Some(&"src");
+            let kind = if by_connection { "session" } else { "content" };
+            format!("tcp-request {kind} {rest}, in its place; or {group}")
         }
         _ => group,
     }

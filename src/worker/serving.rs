@@ -16,6 +16,7 @@ use crate::bridge::{Bridge, Decide, status_actions};
 use crate::config::{Cause, ListenerConfig};
 use crate::deadline::Deadline;
 use crate::grpc::{Backend, CallError, Engine, Pool, Request, Trail};
+use crate::spop::Actions;
 use crate::telemetry::metrics::ListenerMetrics;
 
 /// How long a reload waits for the first connections to new backends. With the default connect timeout of 1 s they are there, or known
@@ -241,7 +242,7 @@ fn agents(
     readiness: &Readiness,
 ) -> Result<Agents, BuildError> {
     let config = &generation.config;
-    let agent = |(id, listener, metrics): (ListenerId, &ListenerConfig, &Arc<ListenerMetrics>)| {
+    let agent = |((id, listener, metrics), last_resort): ((ListenerId, &ListenerConfig, &Arc<ListenerMetrics>), &Actions)| {
         let known = before.get(&id).filter(|(name, _)| *name == listener.name);
         let processor = known.map_or_else(|| Processor::new(bridge.clone()), |(_, agent)| agent.processor());
         let build = |fallback| {
@@ -249,12 +250,12 @@ fn agents(
             settings(listener, builder).build()
         };
         let status = status_actions(config, Cause::Internal.as_str());
-        let mut fallback = config.on_failure.actions(Cause::Internal).clone();
+        let mut fallback = last_resort.clone();
         fallback.append(&status);
         // What the operator wants set may be too long for the smallest frame; the status is not.
         Ok((id, (Arc::clone(&listener.name), build(fallback).or_else(|_| build(status))?)))
     };
-    generation.listeners().map(agent).collect()
+    generation.listeners().zip(&config.last_resorts).map(agent).collect()
 }
 
 fn settings<P: Process>(listener: &ListenerConfig, builder: AgentBuilder<P>) -> AgentBuilder<P> {

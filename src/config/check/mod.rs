@@ -70,10 +70,12 @@ pub(super) fn check(raw: &raw::Config, findings: &mut Findings) -> Config {
     let on_failure = actions::resolve(&[&on_failure]);
     shared::warn(&routes, &on_failure, findings);
     room::warn(&routes, &on_failure, &fallback, &listeners, haproxy.bufsize, findings);
+    let last_resorts = (0..listeners.len()).map(|index| room::last_resort(&routes, &on_failure, index)).collect();
     let drain = drain(raw.drain.as_ref(), &root.key("drain"), findings);
     Config {
         workers: workers(raw.workers),
         on_failure,
+        last_resorts,
         status_variable: own.status,
         decision_variables: own.decision,
         trace_context,

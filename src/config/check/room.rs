@@ -10,6 +10,8 @@ use crate::config::haproxy::Moment;
 use crate::config::model::{ListenerConfig, RouteConfig};
 use crate::config::on_failure::OnFailure;
 use crate::config::path::Path;
+use crate::spop::Actions;
+use crate::spop::frame::hello::MIN_FRAME_SIZE;
 use crate::spop::frame::notify::MAX_MESSAGES;
 
 /// Warns of listeners whose frames are too short for the fallbacks of all the routes that can be in one NOTIFY from there.
@@ -21,6 +23,14 @@ pub(super) fn warn(
     bufsize: u32,
     findings: &mut Findings,
 ) {
+    let (internal, room) = (top.actions(Cause::Internal).len_bytes(), fallback.room_in(MIN_FRAME_SIZE as usize));
+    if internal > room {
+        let message = format!(
+            "takes {internal} bytes for internal, the smallest frame has {room} for them: at the end of a drain HAProxy gets \
+             status_variable alone; shorter actions for internal"
+        );
+        findings.warnings.push(Warning { path: Path::root().key("on_failure"), message });
+    }
     for (index, listener) in listeners.iter().enumerate() {
         // Four bytes of HAProxy's buffer are for the length of the frame.
         let frame = listener.max_frame_size.min(bufsize.saturating_sub(4)) as usize;
@@ -33,6 +43,18 @@ pub(super) fn warn(
             findings.warnings.push(Warning { path: Path::root().key("listeners").index(index), message });
         }
     }
+}
+
+/// What the bridge can say on a listener without knowing which routes a NOTIFY belongs to: what all of them say alike. Half of them must not
+/// pass because the top level lets pass.
+pub(super) fn last_resort(routes: &[RouteConfig], top: &OnFailure, listener: usize) -> Actions {
+    let mut alike = Actions::new();
+    let of_listener = |route: &&RouteConfig| route.listeners.is_empty() || route.listeners.contains(&listener);
+    alike.append_if(top.actions(Cause::Internal), |action| {
+        let mut routes = routes.iter().filter(of_listener);
+        routes.all(|route| route.on_failure.actions(Cause::Internal).iter().any(|other| other == *action))
+    });
+    alike
 }
 
 /// Most bytes that the fallbacks of one NOTIFY from this listener can take.

@@ -17,6 +17,7 @@ use super::on_failure::OnFailure;
 use super::pattern::Pattern;
 use super::tls::ListenerTls;
 use super::variable::{Variable, VariablePattern};
+use crate::spop::Actions;
 
 pub(super) use self::backend::REDACTED;
 pub use self::backend::{
@@ -37,6 +38,9 @@ pub struct Config {
     pub routes: Vec<RouteConfig>,
     /// What HAProxy gets for messages that no route matches, and if the bridge fails before it comes to routes.
     pub on_failure: OnFailure,
+    /// What HAProxy gets on each listener where the bridge fails before it knows the routes, or is stopped: what [`Config::on_failure`]
+    /// and all routes of the listener say alike for [`Cause::Internal`](super::Cause::Internal).
+    pub last_resorts: Vec<Actions>,
     /// The variable that tells HAProxy why there is no decision; `ok` where an ACK would be empty otherwise.
     pub status_variable: Variable,
     /// The variables that tell HAProxy how a decision came about, if it wants to know.

@@ -1,6 +1,7 @@
 //! Warnings of what several routes of one NOTIFY set, and of what does not fit into a frame.
 
 use super::read;
+use crate::spop::Actions;
 
 const BACKENDS: &str = "backends: {a: {endpoints: ['http://a:1']}, b: {endpoints: ['http://b:1']}}\n";
 
@@ -107,4 +108,28 @@ fn fallbacks_that_do_not_fit_together_are_told() {
     );
     // More than a NOTIFY can hold need not fit.
     assert_eq!(warned(&routes(400, 30)), [""; 0]);
+}
+
+/// Where the bridge cannot tell the routes it says what all of them say.
+#[test]
+fn the_last_resort_is_what_all_say_alike() {
+    let last = |route: &str, top: &str| {
+        let text = format!(
+            "{BACKENDS}listeners: [{{name: l1, bind: 'a:1'}}, {{name: l2, bind: 'a:2'}}]\n\
+             routes: [{{messages: [x], backend: a, {route}}}, {{messages: [y], backend: b, listeners: [l2]}}]\non_failure: {{{top}}}"
+        );
+        let (config, _) = read(&text);
+        config.last_resorts.iter().map(Actions::count).collect::<Vec<_>>()
+    };
+    let allow = "default: {set: {txn.allow: true, txn.lost: true}}";
+    assert_eq!(last("timeout: 20ms", allow), [2, 2]);
+    assert_eq!(last("on_failure: {default: {set: {txn.allow: false, txn.lost: true}}}", allow), [1, 1]);
+    assert_eq!(last("on_failure: {internal: {}}", allow), [0, 0]);
+    assert_eq!(last("listeners: [l2], on_failure: {internal: {set: {txn.allow: false}}}", allow), [2, 0]);
+    // What the top level does not say nothing says for it.
+    assert_eq!(last("on_failure: {default: {set: {txn.allow: false}}}", ""), [0, 0]);
+    let routes = "routes: [{messages: [x], backend: a}, {backend: b}]";
+    let text = format!("{BACKENDS}{routes}\non_failure: {{internal: {{set: {{txn.reason: {}}}}}}}", "x".repeat(300));
+    let (_, warnings) = read(&text);
+    assert_eq!(warnings.iter().filter(|warning| warning.message.contains("at the end of a drain")).count(), 1, "{warnings:?}");
 }

@@ -27,6 +27,19 @@ fn a_good_file() {
     assert!(out.contains("ok") && out.contains("2 listeners") && out.contains("1 backend"), "{out}");
 }
 
+/// What works and lets pass what it should not is said, and is no failure.
+#[test]
+fn warnings_are_printed() {
+    let (exit, out, err) = check(
+        "backends: { decisions: { endpoints: [\"http://127.0.0.1:1\"] } }\n\
+         routes:\n  - { messages: [a], backend: decisions, on_failure: { default: { set: { txn.allow: true } } } }\n  \
+           - { messages: [b], backend: decisions, variables: [txn.allow] }\n",
+    );
+    assert_eq!((exit, &err[..]), (code::SUCCESS, ""), "{out}");
+    let told: Vec<_> = out.lines().filter_map(|line| line.strip_prefix("warning: ")?.split(' ').next()).collect();
+    assert_eq!(told, ["routes[0].on_failure.default:", "routes[1].variables:"], "{out}");
+}
+
 /// All problems at once, each with its path and what was expected.
 #[test]
 fn all_problems_at_once() {

@@ -10,10 +10,10 @@ use super::fallbacks;
 use crate::support::address::Address;
 use crate::support::bridge::Bridge;
 use crate::support::engine::Engine;
-use crate::support::eventually;
 use crate::support::http::get;
 use crate::support::service::{Answer, Service, set_txn};
-use crate::support::wire::Action;
+use crate::support::wire::{Action, Data};
+use crate::support::{eventually, free_address};
 
 /// Sets `txn.by_NAME` and, for all, `txn.last` to its name.
 fn named(name: &'static str, delay: Duration) -> Service {
@@ -55,6 +55,31 @@ fn d17_fan_out_merges_in_message_order() {
         || bridge.log().into_iter().find(|line| line["message"].as_str().unwrap().starts_with("two services have answered"));
     let told = eventually(Duration::from_secs(10), about).expect("a line about it");
     assert_eq!((&told["route"], &told["left_out"]), (&"f*".into(), &"txn.last: conflict".into()));
+}
+
+/// HAProxy's own frames may be shorter than the bridge knows: what is not sent is not said to be, and the status always has room.
+#[test]
+fn a_fallback_that_does_not_fit_is_told() {
+    let bridge = Bridge::start(&format!(
+        "backends: {{ none: {{ endpoints: [\"http://{}\"] }} }}\nroutes: [{{ messages: [m], backend: none, timeout: 5s }}]\n\
+         on_failure: {{ default: {{ set: {{ txn.allow: false, txn.reason: {} }} }} }}",
+        free_address(),
+        "x".repeat(250)
+    ));
+    let mut engine = Engine::connect(bridge.address());
+    engine.hello_with(256, "short");
+    let ack = engine.ask(1, "m", &[]);
+    assert_eq!(
+        (names(&ack.actions), ack.text("txn.bridge_status")),
+        (vec!["txn.bridge_status".to_owned()], "unavailable".into())
+    );
+    assert_eq!(left_out(&bridge, "no_room"), "2");
+    let about = || bridge.log().into_iter().find(|line| line["cause"] == "unavailable");
+    let told = eventually(Duration::from_secs(10), about).expect("a line about it");
+    assert_eq!(told["message"], "decision failed, fallback left out");
+    assert_eq!(told["left_out"], "txn.allow: no_room, txn.reason: no_room");
+    // With frames as they usually are it fits.
+    assert_eq!(bridge.engine().ask(1, "m", &[]).value("txn.allow"), Some(&Data::Bool(false)));
 }
 
 /// The metric of what is not in an ACK.

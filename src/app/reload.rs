@@ -224,3 +224,25 @@ async fn origins(config: &Config, kept: &[Option<usize>]) -> Result<Vec<Origin>,
     let origin = |kept: &Option<usize>| kept.map(Origin::Kept).or_else(|| sockets.next().map(Origin::Bound));
     Ok(kept.iter().filter_map(origin).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A worker that lets go of its part last would spend the time of decisions on it.
+    #[tokio::test(start_paused = true)]
+    async fn a_generation_outlives_all_that_share_it() {
+        let text = "backends: {b: {endpoints: ['http://h:1']}}";
+        let (config, _) = Config::from_yaml(text, "test.yaml", &|_| None).unwrap();
+        let generation = Arc::new(Generation::new(1, Arc::new(config), vec![0], Vec::new()));
+        let (config, given) = (Arc::clone(&generation.config), Arc::clone(&generation));
+        let outliving = tokio::spawn(outlive(generation));
+        tokio::time::sleep(LOOK * 10).await;
+        drop(given);
+        tokio::time::sleep(LOOK * 10).await;
+        assert!(!outliving.is_finished(), "the configuration is in use");
+        assert_eq!(Arc::strong_count(&config), 2);
+        drop(config);
+        outliving.await.unwrap();
+    }
+}

@@ -1,4 +1,4 @@
-// A decision service for spop-bridge: bad addresses, API keys under /admin, a
+// A decision service for spop-bridge: bad addresses, API keys for /admin, a
 // rate limit.
 //
 // It answers the message `check-request` with the args `ip`, `path` and `token`.
@@ -89,7 +89,8 @@ func (c *checkRequest) verdict(ip netip.Addr, path string, token []byte) verdict
 	if retryAfter := c.limit.take(client); retryAfter > 0 {
 		return verdict{false, "rate limit", 50, retryAfter}
 	}
-	if path != "/admin" && !strings.HasPrefix(path, "/admin/") {
+	// By segments: `//admin` and `/x/../admin` are the same place to most applications.
+	if !strings.Contains("/"+strings.ToLower(path)+"/", "/admin/") {
 		return verdict{true, "public path", 0, 0}
 	}
 	if owner != "" {

@@ -62,7 +62,8 @@ impl CheckRequest {
         if retry_after.is_some() {
             return Verdict { retry_after, ..verdict(false, "rate limit".into(), 50) };
         }
-        if path != "/admin" && !path.starts_with("/admin/") {
+        // By segments: `//admin` and `/x/../admin` are the same place to most applications.
+        if !path.split('/').any(|segment| segment.eq_ignore_ascii_case("admin")) {
             return verdict(true, "public path".into(), 0);
         }
         if owner.is_some() {

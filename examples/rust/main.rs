@@ -1,4 +1,4 @@
-//! A decision service for spop-bridge: bad addresses, API keys under /admin, a rate limit.
+//! A decision service for spop-bridge: bad addresses, API keys for /admin, a rate limit.
 //!
 //! It answers the message `check-request` with the args `ip`, `path` and `token`. `../README.md` says what it decides, `README.md` how to
 //! run it. The library's module `service` makes both methods of the contract, `Decide` and `DecideStream`, from one function.

@@ -7,7 +7,8 @@
 //!
 //! async fn decide(request: DecideRequest, _context: Context) -> Result<DecideResponse, Status> {
 //!     let path = request.arg("path").and_then(Value::as_str).unwrap_or_default();
-//!     Ok(DecideResponse { actions: vec![set_var("allow", !path.starts_with("/admin"))] })
+//!     let guarded = path.split('/').any(|segment| segment.eq_ignore_ascii_case("admin"));
+//!     Ok(DecideResponse { actions: vec![set_var("allow", !guarded)] })
 //! }
 //!
 //! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {

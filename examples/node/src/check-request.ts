@@ -50,7 +50,8 @@ export class CheckRequest {
     // Before keys are judged, so that they cannot be guessed any faster.
     const retryAfter = this.limit.take(owner === undefined ? clientOf(ip) : `key ${owner}`);
     if (retryAfter > 0) return { allow: false, reason: 'rate limit', score: 50, retryAfter };
-    if (path !== '/admin' && !path.startsWith('/admin/')) return { allow: true, reason: 'public path', score: 0 };
+    // By segments: `//admin` and `/x/../admin` are the same place to most applications.
+    if (!path.toLowerCase().split('/').includes('admin')) return { allow: true, reason: 'public path', score: 0 };
     if (owner !== undefined) return { allow: true, reason: 'token accepted', score: 10 };
     return { allow: false, reason: `admin path without token from ${ip ?? 'unknown'}`, score: 100 };
   }

@@ -162,6 +162,6 @@ spoe-agent demo
     use-backend spop-bridge
 
 spoe-message check-request
-    args ip=src path=path token=req.hdr(x-token)
+    args ip=src path=path,url_dec token=req.hdr(x-token)
     event on-frontend-http-request
 ";

@@ -70,7 +70,7 @@ async fn play(args: &Args) -> Result<(), Failure> {
     let material = super::run::load_material(&config, "demo")?;
     let app = App::start(config, material, "demo").await.map_err(|error| Failure::new(Exit::Start, error))?;
     let bridge = app.addresses().concat();
-    say!("decision service  {service}   paths under /admin need the header `x-token: let-me-in`");
+    say!("decision service  {service}   paths with /admin need the header `x-token: let-me-in`");
     say!("spop-bridge       {bridge}   asks the service for every request");
     let mut stop = super::run::stop()?;
     let (end, ended) = tokio::sync::oneshot::channel::<()>();

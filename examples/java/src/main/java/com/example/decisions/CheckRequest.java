@@ -14,6 +14,8 @@ import com.spopbridge.v1.VarScope;
 import io.grpc.Status;
 import java.net.InetAddress;
 import java.net.UnknownHostException;
+import java.util.List;
+import java.util.Locale;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Supplier;
 
@@ -75,7 +77,8 @@ record CheckRequest(Supplier<Blocklist> blocklist, Supplier<Keys> keys, Limit li
     if (retryAfter > 0) {
       return new Verdict(false, "rate limit", 50, retryAfter);
     }
-    if (!path.equals("/admin") && !path.startsWith("/admin/")) {
+    // By segments: `//admin` and `/x/../admin` are the same place to most applications.
+    if (!List.of(path.toLowerCase(Locale.ROOT).split("/")).contains("admin")) {
       return new Verdict(true, "public path", 0);
     }
     if (owner != null) {

@@ -14,7 +14,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 
 /**
- * A decision service for spop-bridge: bad addresses, API keys under /admin, a rate limit.
+ * A decision service for spop-bridge: bad addresses, API keys for /admin, a rate limit.
  *
  * <p>It answers the message {@code check-request} with the args {@code ip}, {@code path} and {@code token}. ../README.md says what it
  * decides, README.md how to run it.

@@ -40,6 +40,7 @@ class Bridge(unittest.TestCase):
                     environment = {"PATH": os.environ["PATH"], "DECISIONS_TOKEN": "t"}
                     code, output = kit.run(program, "check", "--config", path, env=environment)
                     self.assertEqual(code, 0, f"{output}\n{text}")
+                    self.assertNotIn("warning", output, text)
                     tried += 1
         self.assertGreaterEqual(tried, 20)
 

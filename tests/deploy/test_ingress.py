@@ -37,6 +37,8 @@ RELEASES = {
 # What the pods run as: HAProxy of each chart. The bridge has a uid of its own, and this group.
 HAPROXY_ID = {"haproxytech-kubernetes-ingress": 1000, "haproxytech-haproxy": 1000, "haproxy-ingress": 99}
 ROOT = os.geteuid() == 0
+# One place, for most applications.
+PATHS = ["/admin", "/%61dmin", "//admin", "/./admin", "/x/../admin"]
 PROGRAMS = tempfile.TemporaryDirectory(prefix="ingress-programs-", dir="/tmp")
 os.chmod(PROGRAMS.name, 0o755)
 
@@ -301,21 +303,23 @@ class Running(unittest.TestCase):
         self.gets(pod, 200, "/x")
         self.gets(pod, 200, "/admin", "let-me-in")
 
-        # No decision: guarded paths fail closed, the rest fails open.
+        # However the path is written.
+        for path in PATHS:
+            self.gets(pod, 403, path)
+
+        # No decision: nothing passes.
         pod.stop("decisions")
         self.wait_for(pod, "/admin", "let-me-in", 503)
-        self.gets(pod, 503, "/%61dmin/x", "let-me-in")
-        self.gets(pod, 200, "/x")
-        if pod.chart == "haproxytech-kubernetes-ingress":
-            # Guarded by what the client asked for, and by what annotations made of it.
-            self.gets(pod, 503, "/rewritten/admin", "let-me-in")
+        for path in (*PATHS, "/x"):
+            self.gets(pod, 503, path, "let-me-in")
         pod.start("decisions")
         self.wait_for(pod, "/admin", "let-me-in", 200)
 
         # No bridge.
         pod.stop("bridge")
         self.wait_for(pod, "/admin", "let-me-in", 503)
-        self.gets(pod, 200, "/x")
+        for path in (*PATHS, "/x"):
+            self.gets(pod, 503, path, "let-me-in")
         pod.start("bridge")
         self.wait_for(pod, "/admin", "let-me-in", 200)
 

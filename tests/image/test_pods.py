@@ -47,7 +47,7 @@ class Sidecar(unittest.TestCase):
     def test_it_starts_decides_and_ends_under_load(self):
         self.start()
         self.assertEqual([self.bridge.probe(kind) for kind in ("livenessProbe", "readinessProbe")], [200, 200])
-        self.assertEqual(ask(self.pod.network, HTTP, "/admin/users")[0], 503, "guarded paths are closed without a verdict")
+        self.assertEqual(ask(self.pod.network, HTTP, "/admin/users")[0], 503, "nothing passes without a verdict")
         self.decide()
         self.assert_rights()
         self.assert_socket()

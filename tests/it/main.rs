@@ -33,6 +33,7 @@ mod readme;
 mod real_haproxy;
 mod reload;
 mod required;
+mod same_path;
 mod service;
 mod shutdown;
 mod spop_differential;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::same_path::PATHS;
 use crate::support::bridge::{self, Bridge};
 use crate::support::haproxy::{self, Haproxy, Setup};
 use crate::support::http::get;
@@ -36,7 +37,11 @@ fn the_python_service_decides_behind_the_haproxy_configuration_shown() {
     fs::write(&script, block("python", 0).replace("127.0.0.1:50051", &address)).unwrap();
     let mut command = Command::new(interpreter);
     let _service = Process::start("python", command.arg(script).env("PYTHONPATH", repository("examples/python/gen")));
-    let bridge = Bridge::simple(&format!("http://{address}"), "5s");
+    // One worker, so that what one request was told holds for all.
+    let bridge = Bridge::start(&format!(
+        "workers: 1\nbackends: {{ decisions: {{ endpoints: [\"http://{address}\"] }} }}\n\
+         routes: [{{ messages: [\"*\"], backend: decisions, timeout: 5s }}]"
+    ));
     for line in haproxy::ALL_LINES {
         let Some(binary) = haproxy::find_or_skip("readme", line) else { continue };
         let setup = Setup {
@@ -55,6 +60,7 @@ fn the_python_service_decides_behind_the_haproxy_configuration_shown() {
         let denied = eventually(Duration::from_secs(30), || (status("/admin") == 403).then_some(()));
         assert!(denied.is_some(), "{line}: {:?}", bridge.log());
         assert_eq!(status("/"), 200, "{line}");
+        assert_eq!(PATHS.map(status), [403; 5], "{line}");
     }
 }
 
@@ -112,6 +118,10 @@ fn the_go_handler_decides() {
     let denied = eventually(Duration::from_secs(30), || (ask("/admin") == "set-var txn.allow = bool:false\n").then_some(()));
     assert!(denied.is_some(), "{:?}", bridge.log());
     assert_eq!(ask("/"), "set-var txn.allow = bool:true\n");
+    // HAProxy sends it decoded.
+    for path in PATHS.map(|path| path.replace("%61", "a")) {
+        assert_eq!(ask(&path), "set-var txn.allow = bool:false\n", "{path}");
+    }
 }
 
 #[test]

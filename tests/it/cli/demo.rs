@@ -1,10 +1,15 @@
 //! `demo`: the whole way on one machine, with HAProxy and without.
 
+use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use super::{code, ended};
+use crate::same_path::PATHS;
 use crate::support::bridge::command;
 use crate::support::haproxy;
+use crate::support::http::get;
+use crate::support::process::Process;
 use crate::support::skipped;
 
 fn with_haproxy(line: &str) {
@@ -35,6 +40,20 @@ fn with_haproxy_3_2() {
 #[test]
 fn with_haproxy_3_4() {
     with_haproxy("3.4");
+}
+
+/// Also `//admin` is guarded, with rules that are the demo's own.
+#[test]
+fn the_guarded_page_is_guarded_however_its_path_is_written() {
+    let Some(binary) = haproxy::find_or_skip("demo", "3.4") else { return };
+    let demo = Process::start("demo", command().args(["demo", "--haproxy"]).arg(binary));
+    let address = demo.output.wait_for(Duration::from_secs(30), |lines| {
+        let line = lines.iter().find_map(|line| line.trim().strip_prefix("curl -i http://"))?;
+        line.split('/').next()?.parse::<SocketAddr>().ok()
+    });
+    let address = address.unwrap_or_else(|| panic!("{:?}", demo.output.all()));
+    assert_eq!(PATHS.map(|path| get(path).send(address).status), [403; 5]);
+    assert_eq!(get("/administrator").send(address).status, 200);
 }
 
 /// It plays HAProxy's part itself.

@@ -1,7 +1,7 @@
 //! The tutorial and the pages of docs/how-to, done as they say: their files with a real HAProxy, their requests with curl.
 //!
 //! A comment `<!-- test: NAME -->` before a block says what it is: a file, which is run if it is a script; `requests`, commands and what they print; `haproxy log`,
-//! lines of HAProxy's. `<!-- test: stop NAME -->` kills a service.
+//! lines of HAProxy's; `NAME, more`, what comes at the end of a file. `<!-- test: stop NAME -->` kills a service.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -15,6 +15,8 @@ use tempfile::TempDir;
 
 use super::page::Page;
 use super::repository;
+use crate::same_path::PATHS;
+use crate::support::http::get;
 use crate::support::process::Process;
 use crate::support::{bridge, eventually, free_address, haproxy, skipped};
 
@@ -75,11 +77,16 @@ fn follow(page: &str, line: &str) {
             "haproxy log" => scene.assert_logged(&code),
             other => match other.strip_prefix("stop ") {
                 Some(service) => drop(scene.processes.remove(service).unwrap_or_else(|| panic!("no {service} to stop"))),
-                None => scene.add_file(other, &code),
+                None => match other.strip_suffix(", more") {
+                    Some(name) => scene.add_to_file(name, &code),
+                    None => scene.add_file(other, &code),
+                },
             },
         }
     }
     assert!(!scene.processes.is_empty(), "the page has no requests");
+    drop(scene.processes.remove("bridge"));
+    scene.assert_one_place("without the bridge");
 }
 
 /// The folder that a page's reader works in, and what runs there.
@@ -128,6 +135,29 @@ impl Scene {
             let output = String::from_utf8_lossy(&output.stdout).into_owned();
             assert_eq!(output.trim_end(), printed.trim_end(), "{command}\n{}", self.logs());
         }
+        self.assert_one_place(code);
+    }
+
+    /// The page's service and rules, in whatever state the page has brought them to, have one answer for one place.
+    fn assert_one_place(&self, state: &str) {
+        let spoe = fs::read_to_string(self.folder.path().join("spoe.cfg")).unwrap_or_default();
+        if !self.processes.contains_key("haproxy") || !spoe.contains("path=") {
+            return;
+        }
+        let address = format!("{}:8080", self.host).parse().unwrap();
+        let statuses = PATHS.map(|path| get(path).send(address).status);
+        assert!(statuses.iter().all(|status| *status == statuses[0]), "{statuses:?} for {PATHS:?}\n{state}\n{}", self.logs());
+    }
+
+    /// Adds to a file that the bridge reads again, and waits until it has.
+    fn add_to_file(&self, name: &str, code: &str) {
+        let file = self.folder.path().join(name);
+        let text = fs::read_to_string(&file).unwrap() + code;
+        fs::write(file, text).unwrap();
+        let output = &self.processes["bridge"].output;
+        let taken =
+            output.wait_for(PATIENCE, |lines| lines.iter().any(|line| line.contains("configuration reloaded")).then_some(()));
+        assert!(taken.is_some(), "{}", self.logs());
     }
 
     /// Starts what has files by now and was not started before: services first, so that no decision has to wait for one.
@@ -197,6 +227,12 @@ fn lenient(code: &str, before: &str) -> String {
     for part in parts {
         let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
         let (number, rest) = part.split_at(end);
+        if number.is_empty() {
+            // The cause, not a time.
+            text.push_str(before);
+            text.push_str(part);
+            continue;
+        }
         assert!(rest.starts_with("ms"), "milliseconds expected in {before}{part}");
         let number: u32 = number.parse().unwrap();
         text.push_str(&format!("{before}{}{rest}", number * LENIENCE));

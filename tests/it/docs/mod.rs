@@ -10,12 +10,12 @@ use std::path::{Component, Path, PathBuf};
 
 use self::page::Page;
 
-fn repository() -> &'static Path {
+pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// The files below `folder` that `wanted` takes, but for what is generated or installed.
-fn below(folder: &str, wanted: fn(&str) -> bool) -> Vec<PathBuf> {
+pub(crate) fn below(folder: &str, wanted: fn(&str) -> bool) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![repository().join(folder)];
     while let Some(folder) = folders.pop() {
@@ -35,7 +35,7 @@ fn below(folder: &str, wanted: fn(&str) -> bool) -> Vec<PathBuf> {
 }
 
 /// Every page of the documentation, wherever it lies.
-fn pages() -> Vec<PathBuf> {
+pub(crate) fn pages() -> Vec<PathBuf> {
     let mut pages = vec![repository().join("README.md"), repository().join("proto/README.md")];
     pages.extend(below("docs", |name| name.ends_with(".md")));
     pages.extend(below("deploy", |name| name == "README.md"));

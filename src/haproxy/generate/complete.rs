@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::plan::Plan;
+use super::plan::{Plan, outlives_requests};
 use super::rules::{DEFAULT_BUFSIZE, backend, frontend, log_fields};
 use crate::config::{Event, Moment};
 
@@ -41,8 +41,10 @@ fn application(plan: &Plan<'_>) -> String {
     if plan.asks.iter().any(|ask| matches!(ask.haproxy.moment, Moment::Event(event) if late.contains(&event))) {
         return "    server app 127.0.0.1:8081\n".to_owned();
     }
+    let shown = plan.asks.iter().flat_map(|ask| &ask.haproxy.variables).chain(plan.bridges_own()).any(outlives_requests);
+    let ignore = if shown { "    # spop-bridge: ignore stale-verdict (they are only shown)\n" } else { "" };
     let fields = log_fields(plan).replace("%{+Q,+E}[", "%[");
-    format!("    http-request return status 200 content-type text/plain lf-string \"path=%[path] {fields}\\n\"\n")
+    format!("{ignore}    http-request return status 200 content-type text/plain lf-string \"path=%[path] {fields}\\n\"\n")
 }
 
 /// `option httplog`.

@@ -7,7 +7,7 @@ use super::server::{Server, Target};
 use super::{GenerateError, Options};
 use crate::config::{Cause, Config, Event, ListenerConfig, Moment, OnFailure, RouteConfig, RouteHaproxy, Variable};
 use crate::haproxy::path::{Loophole, loopholes};
-use crate::spop::Action;
+use crate::spop::{Action, VarScope};
 
 /// A route that HAProxy is to ask, and how.
 #[derive(Clone, Copy, Debug)]
@@ -145,6 +145,13 @@ impl<'a> Ask<'a> {
         self.route.messages.iter().map(|message| message.as_str()).collect()
     }
 
+    /// Its verdict, if that is asked for at each request and lives longer than one.
+    pub(super) fn stale_verdict(self) -> Option<&'a Variable> {
+        let variable = &self.haproxy.verdict.as_ref()?.variable;
+        let at_each = !matches!(self.haproxy.moment, Moment::Event(Event::OnClientSession | Event::OnFrontendTcpRequest));
+        (at_each && outlives_requests(variable)).then_some(variable)
+    }
+
     fn loopholes(self) -> impl Iterator<Item = String> {
         let found = self.haproxy.condition.iter().flat_map(|condition| loopholes(&condition.words(), true, &|_| Vec::new()));
         found.map(move |Loophole { test, examples, instead, .. }| {
@@ -212,6 +219,11 @@ fn servers<'a>(listeners: &[&'a ListenerConfig], targets: &[Target]) -> Result<V
         return Err(GenerateError::MixedTls { listeners: names(listeners) });
     };
     Ok(targets.iter().map(|target| Server { target: target.clone(), listener }).collect())
+}
+
+/// Whether an earlier request may have set it.
+pub(super) fn outlives_requests(variable: &Variable) -> bool {
+    matches!(variable.scope, VarScope::Process | VarScope::Session)
 }
 
 /// Names of the variables that a fallback changes.

@@ -38,6 +38,15 @@ pub(super) fn frontend(plan: &Plan<'_>) -> String {
             format_duration(plan.config.haproxy.body_timeout)
         );
     }
+    let stale = plan.asks.iter().filter_map(|ask| ask.stale_verdict());
+    for variable in stale {
+        let _ = write!(
+            text,
+            "    # It outlives its request, and must not stand in for the verdict on the next one.\n    \
+             tcp-request content unset-var({})\n",
+            plan.var(variable)
+        );
+    }
     // HAProxy runs tcp-request rules first, and warns where they stand below others.
     for ask in plan.at(&[Event::OnClientSession, Event::OnFrontendTcpRequest]) {
         text.push_str(&enforced(plan, ask, Kind::TcpRequest));

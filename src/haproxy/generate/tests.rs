@@ -213,6 +213,14 @@ fn groups_are_sent_by_rules() {
 }
 
 #[test]
+fn a_verdict_that_outlives_its_request_is_forgotten_first() {
+    let rules = |haproxy: &str| parts(&route(&format!("variables: [sess.ok], verdict: sess.ok{haproxy}"))).rules;
+    let unset = "tcp-request content unset-var(sess.br.ok)";
+    assert!(lines(&rules("")).contains(&unset) && lines(&rules(", group: g")).contains(&unset));
+    assert!(!rules(", event: on-client-session").contains("unset-var"), "it is asked for once a session");
+}
+
+#[test]
 fn the_time_for_bodies_is_a_key() {
     for moment in ["group: g", "event: on-backend-http-request"] {
         let text = format!("haproxy: {{body_timeout: 90s}}\n{}", route(&format!("{moment}, args: ['body=req.body']")));

@@ -88,6 +88,8 @@ fn every_kind_of_configuration_passes_haproxys_check() {
         "group: body, args: [\"path=path\", \"body=req.body\"], condition: \"{ req.body_size gt 0 }\"",
         "group: body, args: [\"hash=req.body,sha1,hex\", \"s=str('a b')\", \"src\"], no_verdict: allow",
         "verdict: none, args: []",
+        "variables: [sess.ok], verdict: sess.ok",
+        "group: g, variables: [sess.ok], verdict: sess.ok",
         "verdict: none, variables: [proc.total, sess.a, req.b, res.c, txn.waf.score]",
         "deny_status: 429, no_verdict_status: 500",
         &format!("args: [{}]", long.join(", ")),
@@ -97,8 +99,8 @@ fn every_kind_of_configuration_passes_haproxys_check() {
     .collect();
     cases.extend(
         [
-            "routes: [{ messages: [x], backend: a, timeout: 20ms, haproxy: { condition: \"{ path,url_dec -m reg ^/+a }\" } },\n\
-             { messages: [y], backend: b, timeout: 1s, haproxy: { args: [ip=src], condition: \"!{ path,url_dec -m reg ^/+a }\" } },\n\
+            "routes: [{ messages: [x], backend: a, timeout: 20ms, haproxy: { condition: \"{ req.hdr(host) -m str a }\" } },\n\
+             { messages: [y], backend: b, timeout: 1s, haproxy: { args: [ip=src], condition: \"!{ req.hdr(host) -m str a }\" } },\n\
              { messages: [z, zz], backend: b, haproxy: { group: g, args: [ip=src], variables: [txn.body_allow], verdict: txn.body_allow } },\n\
              { messages: [w], backend: b, haproxy: { group: h, verdict: none } }]\n\
              on_failure: { default: { set: { txn.allow: true, txn.degraded: true }, unset: [txn.score] } }\n\

@@ -4,9 +4,12 @@
 //! whole values by who composed it.
 
 mod answers;
+mod guard;
+mod places;
 mod routes;
 mod server;
 mod state;
 
-pub(crate) use server::{MAX_CONNECTIONS, serve};
+pub(crate) use places::Places;
+pub(crate) use server::{Peer, serve};
 pub(crate) use state::{Refused, Running, State};

@@ -4,14 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use serde_json::Value;
 
-use super::answers;
+use super::guard::Refusal;
+use super::places::Place;
+use super::server::Peer;
 use super::state::State;
+use super::{answers, guard};
 use crate::config::LogLevel;
 use crate::printable::printable_json;
 use crate::telemetry::metrics::Snapshot;
@@ -35,19 +38,49 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Answer = Response<Full<Bytes>>;
 
-pub(super) async fn answer(request: Request<Incoming>, is_local: bool, state: &Arc<State>) -> Answer {
-    if request.method() == Method::PUT && request.uri().path() == "/log-level" {
-        return set_log_level(request, is_local, state).await;
+pub(super) async fn answer(request: Request<Incoming>, peer: Peer, place: &Place, state: &Arc<State>) -> Answer {
+    let has_place = place.ask();
+    let mut answer = match probe(&request, state) {
+        Some(answer) => answer,
+        None if has_place => question(request, peer, state).await,
+        None => text(StatusCode::SERVICE_UNAVAILABLE, "Too many ask at a time. Try again.\n"),
+    };
+    if has_place {
+        place.answered();
+    } else {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
+}
+
+/// What probes ask is answered at once: without a turn, and whatever they take this host for.
+fn probe(request: &Request<Incoming>, state: &State) -> Option<Answer> {
+    match request.uri().path() {
+        "/live" if is_read(request) => Some(text(StatusCode::OK, "live\n")),
+        "/ready" if is_read(request) => Some(ready(state)),
+        _ => None,
+    }
+}
+
+async fn question(request: Request<Incoming>, peer: Peer, state: &Arc<State>) -> Answer {
+    let path = request.uri().path();
+    // Prometheus asks by the name of a service. No page comes by a Unix socket.
+    if !(path == "/metrics" && is_read(&request)) && peer != Peer::Unix {
+        let known = &state.running().config.admin.hosts;
+        if let Err(Refusal(status, why)) = guard::check(&request, known) {
+            return text(status, why);
+        }
+    }
+    if request.method() == Method::PUT && path == "/log-level" {
+        return set_log_level(request, peer, state).await;
     }
     let _turn = state.turn().await;
     let path = request.uri().path();
-    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let is_read = is_read(&request);
     match path {
         "/log-level" if !is_read => not_allowed("GET, HEAD, PUT"),
         _ if !is_read && (path == "/" || ROUTES.iter().any(|(known, _)| *known == path)) => not_allowed("GET, HEAD"),
         "/" => text(StatusCode::OK, format!("spop-bridge {}\n\n{}", env!("CARGO_PKG_VERSION"), list())),
-        "/live" => text(StatusCode::OK, "live\n"),
-        "/ready" => ready(state),
         "/metrics" => aside(state, metrics(&request)).await,
         "/config" => aside(state, |state| json(&answers::config(state))).await,
         "/backends" => aside(state, |state| json(&answers::backends(state))).await,
@@ -66,6 +99,10 @@ async fn aside(state: &Arc<State>, make: impl FnOnce(&State) -> Answer + Send + 
     made.unwrap_or_else(|_| text(StatusCode::INTERNAL_SERVER_ERROR, "Internal error, please report it.\n"))
 }
 
+fn is_read<B>(request: &Request<B>) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD)
+}
+
 fn ready(state: &State) -> Answer {
     let obstacles = state.obstacles();
     if obstacles.is_empty() {
@@ -80,8 +117,8 @@ fn metrics(request: &Request<Incoming>) -> impl FnOnce(&State) -> Answer + Send 
     move |_| response(StatusCode::OK, format.content_type(), Snapshot::now().text(format))
 }
 
-async fn set_log_level(request: Request<Incoming>, is_local: bool, state: &State) -> Answer {
-    if !is_local {
+async fn set_log_level(request: Request<Incoming>, peer: Peer, state: &State) -> Answer {
+    if peer == Peer::Remote {
         return text(StatusCode::FORBIDDEN, "Only from this machine: from a loopback address, or by a Unix socket.\n");
     }
     let body = tokio::time::timeout(BODY_TIMEOUT, Limited::new(request.into_body(), MAX_BODY).collect()).await;

@@ -9,11 +9,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::places::Place;
 use super::routes;
 use super::state::State;
 
-/// Connections at a time. A scraper or two, probes and a person have one each; each costs some 32 KiB at most, and what it is sent.
-pub(crate) const MAX_CONNECTIONS: usize = 64;
 /// For a request's head to arrive, and between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection is served. Scrapers that keep theirs make another one now and then; whoever reads nothing has to go.
@@ -22,14 +21,26 @@ const LIFETIME: Duration = Duration::from_secs(300);
 const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
 
-/// Answers what comes in. `is_local`: the peer is on this machine, and may change something.
-pub(crate) async fn serve<S>(socket: S, is_local: bool, state: Arc<State>)
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// On this machine, by a Unix socket.
+    Unix,
+    /// On this machine, by TCP.
+    Loopback,
+    /// Somewhere else.
+    Remote,
+}
+
+/// Answers what comes in, until it ends or has to make way for others.
+pub(crate) async fn serve<S>(socket: S, peer: Peer, place: Place, state: Arc<State>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request| {
-        let state = Arc::clone(&state);
-        async move { Ok::<_, Infallible>(routes::answer(request, is_local, &state).await) }
+    let place = Arc::new(place);
+    let service = service_fn(|request| {
+        let (state, place) = (Arc::clone(&state), Arc::clone(&place));
+        async move { Ok::<_, Infallible>(routes::answer(request, peer, &place, &state).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -37,6 +48,11 @@ where
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(socket), service);
-    // How it ended is the peer's affair.
-    let _ = tokio::time::timeout(LIFETIME, connection).await;
+    tokio::select! {
+        // Who has to go and has just asked is answered first.
+        biased;
+        // How it ended is the peer's affair.
+        _ = tokio::time::timeout(LIFETIME, connection) => {}
+        () = place.has_to_go() => {}
+    }
 }

@@ -36,7 +36,7 @@ mod listener;
 pub(crate) mod places;
 mod processor;
 mod readiness;
-mod reserve;
+pub(crate) mod reserve;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "tls")]

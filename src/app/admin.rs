@@ -1,20 +1,26 @@
 //! The admin port: bound, moved by a reload, and its connections, of which there are never too many.
 
-use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::task::{AbortHandle, JoinSet};
+use futures_util::FutureExt;
+use tokio::task::JoinSet;
 
 use super::listener::{self, BindError};
-use crate::admin::{MAX_CONNECTIONS, State, serve};
-use crate::agent::{Listener, SocketListener};
+use crate::admin::{Peer, Places, State, serve};
+use crate::agent::reserve::{Reserve, is_exhausted};
+use crate::agent::{Listener, Socket, SocketListener};
 use crate::config::AdminConfig;
 use crate::shutdown::{Drain, Phase, Shutdown};
 
 /// Before accepting is tried again after an error, of which lack of file descriptors is the likely one.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
+/// Newcomers that are accepted before those that are there have their turn: a backlog that fills faster than it is emptied loses probes.
+const MOST_AT_ONCE: usize = 8;
+/// Descriptors kept for probes.
+const RESERVED: usize = 4;
 /// For requests that are under way when the port is moved.
 const CLOSING_TIME: Duration = Duration::from_secs(2);
 
@@ -94,43 +100,83 @@ fn live(socket: SocketListener, state: &Arc<State>) -> Shutdown {
 }
 
 async fn accept(mut listener: SocketListener, state: Arc<State>, mut stop: Drain) {
-    let mut connections = Connections::default();
+    let places = Arc::new(Places::default());
+    let reserves = Arc::new(Reserves::new());
+    let mut tasks = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             biased;
             _ = stop.reached(Phase::Draining) => break,
             accepted = listener.accept() => accepted,
         };
-        match accepted {
-            Ok((socket, peer)) => connections.add(serve(socket, is_local(&peer), Arc::clone(&state))).await,
-            Err(_) => tokio::time::sleep(PAUSE_AFTER_ERROR).await,
+        let mut next = Some(accepted);
+        for _ in 0..MOST_AT_ONCE {
+            match next {
+                Some(Ok((socket, peer))) => _ = tasks.spawn(serve(socket, kind(&peer), places.enter(), Arc::clone(&state))),
+                Some(Err(error)) if is_exhausted(&error) => match reserves.accept(&mut listener) {
+                    Ok(Some((socket, peer, lent))) => {
+                        let connection = serve(socket, kind(&peer), places.enter(), Arc::clone(&state));
+                        tasks.spawn(async move {
+                            connection.await;
+                            drop(lent);
+                        });
+                    }
+                    Ok(None) => {}
+                    // All are lent: who has not asked has to go, and with him a descriptor comes back.
+                    Err(_) if places.make_room() => break,
+                    Err(_) => tokio::time::sleep(PAUSE_AFTER_ERROR).await,
+                },
+                Some(Err(_)) => tokio::time::sleep(PAUSE_AFTER_ERROR).await,
+                None => break,
+            }
+            next = listener.accept().now_or_never();
         }
+        while tasks.try_join_next().is_some() {}
         // However many come, those that are there have their turn.
         tokio::task::yield_now().await;
     }
     drop(listener);
-    let _ = tokio::time::timeout(CLOSING_TIME, connections.tasks.join_all()).await;
+    let _ = tokio::time::timeout(CLOSING_TIME, tasks.join_all()).await;
 }
 
-fn is_local(peer: &str) -> bool {
-    peer == "unix" || peer.parse::<SocketAddr>().is_ok_and(|peer| peer.ip().to_canonical().is_loopback())
+fn kind(peer: &str) -> Peer {
+    match peer.parse::<SocketAddr>() {
+        Ok(address) if address.ip().to_canonical().is_loopback() => Peer::Loopback,
+        Ok(_) => Peer::Remote,
+        Err(_) => Peer::Unix,
+    }
 }
 
-/// Connections that are served. When there are too many the oldest has to go, which is one that is idle or slow: an answer takes no time.
-#[derive(Default)]
-struct Connections {
-    tasks: JoinSet<()>,
-    by_age: VecDeque<AbortHandle>,
+/// Descriptors for connections when there are no others.
+#[derive(Debug)]
+struct Reserves(Mutex<Vec<Reserve>>);
+
+/// A descriptor of those that a connection has. Dropping it after the connection puts it back before anything else takes it.
+struct Lent(Arc<Reserves>, Reserve);
+
+impl Reserves {
+    fn new() -> Self {
+        Self(Mutex::new((0..RESERVED).map(|_| Reserve::new()).collect()))
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<Reserve>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One that waits to be accepted, if there is one.
+    fn accept(self: &Arc<Self>, listener: &mut SocketListener) -> io::Result<Option<(Socket, String, Lent)>> {
+        let Some(mut reserve) = self.all().pop() else { return Err(io::ErrorKind::WouldBlock.into()) };
+        let accepted = reserve.accept(listener);
+        // Refilled, if there is nobody.
+        let lent = Lent(Arc::clone(self), reserve);
+        Ok(accepted?.map(|(socket, peer)| (socket, peer, lent)))
+    }
 }
 
-impl Connections {
-    async fn add(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
-        while self.tasks.try_join_next().is_some() {}
-        self.by_age.retain(|task| !task.is_finished());
-        while self.tasks.len() >= MAX_CONNECTIONS {
-            self.by_age.pop_front().inspect(AbortHandle::abort);
-            self.tasks.join_next().await;
-        }
-        self.by_age.push_back(self.tasks.spawn(connection));
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut reserve = std::mem::replace(&mut self.1, Reserve::empty());
+        reserve.refill();
+        self.0.all().push(reserve);
     }
 }

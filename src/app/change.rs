@@ -28,7 +28,7 @@ impl Changes {
             ("drain", old.drain != new.drain),
             ("log", old.log != new.log),
             ("decision_log", old.decision_log != new.decision_log),
-            ("admin", old.admin.bind != new.admin.bind),
+            ("admin", (&old.admin.bind, &old.admin.hosts) != (&new.admin.bind, &new.admin.hosts)),
         ];
         changes.0.extend(top_level.iter().filter(|(_, changed)| *changed).map(|(key, _)| format!("{key} changed")));
         changes

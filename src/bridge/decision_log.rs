@@ -49,7 +49,7 @@ pub(super) fn record<E>(config: &Config, asked: &Asked<'_, '_, E>, report: &Repo
         "messages": messages,
         "decisions": decisions,
     });
-    decision_log::write(format!("{}\n", printable_json(&line.to_string())).as_bytes());
+    decision_log::write(format!("{}\n", printable_json(&line.to_string())).as_bytes(), log.max_bytes_per_second);
 }
 
 fn decision(config: &Config, part: &Part<'_>) -> Value {

@@ -137,6 +137,10 @@ pub(super) const LOG_ONE_IN: Limit<usize> = Limit { range: 0..=1_000_000_000, de
 /// Lines of the decision log in a second: as much as a person or a pipeline bears during an outage.
 pub(super) const LOG_PER_SECOND: Limit<usize> = Limit { range: 1..=100_000, default: Some(100) };
 
+/// Bytes of the decision log in a second: 5 GiB a day at the most, and a hundred ordinary lines a second.
+pub(super) const LOG_BYTES_PER_SECOND: Limit<ByteSize> =
+    Limit { range: ByteSize(1 << 10)..=ByteSize(64 << 20), default: Some(ByteSize(64 << 10)) };
+
 /// HAProxy's `tune.bufsize`. Its default, and nothing below: 3.2 then fails its own health checks of agents. Above the largest frame a
 /// larger buffer does nothing for decisions.
 pub(super) const BUFSIZE: Limit<ByteSize> =

@@ -19,10 +19,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest answer that is read: far more than metrics and a thousand connections.
 const MAX_ANSWER: usize = 16 << 20;
 
+const LOCALHOST: &str = "localhost";
+
 /// A connection to an admin port.
 #[derive(Debug)]
 pub(super) struct Client<'a> {
     address: &'a str,
+    host: String,
     sender: SendRequest<Empty<Bytes>>,
 }
 
@@ -36,16 +39,21 @@ impl<'a> Client<'a> {
             }
         };
         let socket = within(address, connected).await?.map_err(|error| cannot_connect(address, &error))?;
+        let host = match &socket {
+            // By the address that was found for the name, which the bridge may not know as one of its own.
+            Socket::Tcp(stream) => stream.peer_addr().map_or_else(|_| LOCALHOST.to_owned(), |address| address.to_string()),
+            Socket::Unix(_) => LOCALHOST.to_owned(),
+        };
         let (sender, connection) = http1::handshake(TokioIo::new(socket)).await.map_err(|error| stranger(address, error))?;
         tokio::spawn(connection);
-        Ok(Self { address, sender })
+        Ok(Self { address, host, sender })
     }
 
     /// What is at `path`.
     pub(super) async fn get(&mut self, path: &str) -> Result<(StatusCode, String), Failure> {
-        let request = Request::get(path).header(HOST, "spop-bridge").header(ACCEPT, "text/plain, application/json");
+        let request = Request::get(path).header(HOST, &self.host).header(ACCEPT, "text/plain, application/json");
         let request = request.body(Empty::new()).map_err(|error| stranger(self.address, error))?;
-        let Self { address, sender } = self;
+        let Self { address, sender, .. } = self;
         let answer = async {
             let response = sender.send_request(request).await.map_err(|error| stranger(address, error))?;
             let status = response.status();

@@ -82,7 +82,7 @@ pub(super) fn check(raw: &raw::Config, findings: &mut Findings) -> Config {
         ack_margin,
         drain,
         log: log(raw.log.as_ref()),
-        decision_log: raw.decision_log.as_ref().map(decision_log),
+        decision_log: raw.decision_log.as_ref().map(|raw| decision_log(raw, &root.key("decision_log"), findings)),
         admin: admin(raw.admin.as_ref(), &root.key("admin"), &listeners, findings),
         effective: Effective::default(),
         haproxy,
@@ -131,13 +131,19 @@ fn log(raw: Option<&raw::Log>) -> LogConfig {
     LogConfig { level, format }
 }
 
-fn decision_log(raw: &raw::DecisionLog) -> DecisionLogConfig {
+fn decision_log(raw: &raw::DecisionLog, path: &Path, findings: &mut Findings) -> DecisionLogConfig {
     // The schema has held the numbers against their ranges.
     let number = |number: Option<usize>, limit: &Limit<usize>| {
         u32::try_from(number.unwrap_or_else(|| limit.fallback())).unwrap_or(u32::MAX)
     };
     let redact = raw.redact.clone().unwrap_or_else(|| DecisionLogConfig::REDACT.map(str::to_owned).to_vec());
+    let bytes = findings.quantity(
+        &path.key("max_bytes_per_second"),
+        raw.max_bytes_per_second.as_deref(),
+        &limits::LOG_BYTES_PER_SECOND,
+    );
     DecisionLogConfig {
+        max_bytes_per_second: bytes.0,
         failures: raw.failures.unwrap_or(true),
         one_in: number(raw.one_in, &limits::LOG_ONE_IN),
         max_per_second: number(raw.max_per_second, &limits::LOG_PER_SECOND),
@@ -159,7 +165,21 @@ fn admin(raw: Option<&raw::Admin>, path: &Path, listeners: &[ListenerConfig], fi
         let other = Path::root().key("listeners").index(index);
         findings.problems.add(&path.key("bind"), text, format_args!("an address other than that of {other}"));
     }
-    AdminConfig { bind, is_default: said.is_none() }
+    let bound = bind.as_ref().and_then(|bind| match bind {
+        Bind::Tcp(address) => Some(address::host(address).to_owned()),
+        Bind::Unix { .. } => None,
+    });
+    let allowed = raw.and_then(|raw| raw.allowed_hosts.as_deref()).unwrap_or_default();
+    for (index, host) in allowed.iter().enumerate().filter(|(_, host)| !is_host_name(host)) {
+        findings.problems.add(&path.key("allowed_hosts").index(index), host, raw::HOST_TITLE);
+    }
+    let plain = |host: &String| host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    let hosts = bound.iter().chain(allowed).map(plain).collect();
+    AdminConfig { bind, is_default: said.is_none(), hosts }
+}
+
+fn is_host_name(text: &str) -> bool {
+    address::is_host_port(&format!("{text}:1")) && !text.starts_with('[')
 }
 
 /// Names that something may refer to, and their positions.

@@ -99,6 +99,8 @@ pub struct DecisionLogConfig {
     pub one_in: u32,
     /// Lines at most.
     pub max_per_second: u32,
+    /// Bytes at most, or one line.
+    pub max_bytes_per_second: u32,
     /// With the values of args.
     pub args: bool,
     /// Args whose values are not shown; in lower case.
@@ -249,6 +251,8 @@ pub struct AdminConfig {
     pub bind: Option<Bind>,
     /// Nobody has asked for it: the bridge can do without, if the address is taken.
     pub is_default: bool,
+    /// Names of this host, in lower case, by which it may be asked.
+    pub hosts: Vec<String>,
 }
 
 #[cfg(test)]

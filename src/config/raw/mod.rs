@@ -136,6 +136,9 @@ pub(super) struct DecisionLog {
     /// Lines a second at most. More are left out, and counted in `spop_bridge_telemetry_dropped_total{signal="decision_log"}`.
     #[schemars(transform = limits::LOG_PER_SECOND.clone())]
     pub(super) max_per_second: Option<usize>,
+    /// Bytes a second at most, or one line if that is longer. More is left out and counted as those lines are.
+    #[schemars(transform = limits::LOG_BYTES_PER_SECOND.clone())]
+    pub(super) max_bytes_per_second: Option<String>,
     /// Log the values of args.
     #[schemars(extend("default" = true))]
     pub(super) args: Option<bool>,
@@ -169,6 +172,10 @@ pub(super) struct Admin {
     pub(super) bind: Option<String>,
     /// Permissions and owner of the socket file. Only with a `unix:` bind.
     pub(super) unix: Option<UnixSocket>,
+    /// Names, besides `localhost`, addresses and that of `bind`, by which it may be asked for more than `/live`, `/ready` and `/metrics`: a
+    /// page of somebody else's can have its own name lead here (DNS rebinding). Without ports. Default: none.
+    #[schemars(inner(length(min = 1)), transform = Items("title", HOST_TITLE))]
+    pub(super) allowed_hosts: Option<Vec<String>>,
 }
 
 /// Says something about each item of a list.
@@ -185,6 +192,7 @@ impl Transform for Items {
 pub(super) const DEFAULT_BIND: &str = "127.0.0.1:9000";
 pub(super) const DEFAULT_ADMIN_BIND: &str = "127.0.0.1:9902";
 pub(super) const ADMIN_BIND_TITLE: &str = "host:port, unix:/path or off";
+pub(super) const HOST_TITLE: &str = "the name of a host, without a port";
 pub(super) const DEFAULT_STATUS_VARIABLE: &str = "txn.bridge_status";
 pub(super) const DEFAULT_MODE: &str = "0660";
 pub(super) const MODE_TITLE: &str = r#"permissions in octal, in quotes, such as "0660""#;

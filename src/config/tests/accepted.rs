@@ -43,11 +43,12 @@ fn every_key_arrives() {
     assert_eq!([&*args.traceparent, &*args.tracestate, &*args.baggage], ["tp", "ts", "luggage"]);
     let log = config.decision_log.as_ref().unwrap();
     assert_eq!((log.failures, log.one_in, log.max_per_second, log.args), (false, 1_000, 10, false));
+    assert_eq!(log.max_bytes_per_second, 16 << 10);
     assert_eq!(log.redact.iter().map(Pattern::as_str).collect::<Vec<_>>(), ["cookie", "x-*"]);
 
     let path = "/run/spop-bridge/admin.sock".into();
     let admin = Bind::Unix { path, mode: 0o600, user: Some("root".to_owned()), group: Some("monitoring".to_owned()) };
-    assert_eq!(config.admin, AdminConfig { bind: Some(admin), is_default: false });
+    assert_eq!(config.admin, AdminConfig { bind: Some(admin), is_default: false, hosts: vec!["bridge.example.com".to_owned()] });
 
     let [main, local] = config.listeners.as_slice() else { panic!("{:?}", config.listeners) };
     assert_eq!((&*main.name, &main.bind), ("main", &Bind::Tcp("0.0.0.0:9000".to_owned())));
@@ -326,9 +327,10 @@ fn all_files_are_listed_once() {
 fn admin() {
     let admin = |text: &str| read(&format!("{BACKEND}{text}")).0.admin;
     let default = Some(Bind::Tcp("127.0.0.1:9902".to_owned()));
-    assert_eq!(admin(""), AdminConfig { bind: default.clone(), is_default: true });
-    assert_eq!(admin("admin: {bind: '127.0.0.1:9902'}"), AdminConfig { bind: default, is_default: false });
-    assert_eq!(admin("admin: {bind: off}"), AdminConfig { bind: None, is_default: false });
+    let hosts = vec!["127.0.0.1".to_owned()];
+    assert_eq!(admin(""), AdminConfig { bind: default.clone(), is_default: true, hosts: hosts.clone() });
+    assert_eq!(admin("admin: {bind: '127.0.0.1:9902'}"), AdminConfig { bind: default, is_default: false, hosts });
+    assert_eq!(admin("admin: {bind: off}"), AdminConfig { bind: None, is_default: false, hosts: Vec::new() });
     let overrides = Overrides { admin: Some("a:1".to_owned()), ..Overrides::default() };
     let text = format!("{BACKEND}admin: {{bind: 'unix:/a', unix: {{mode: '0600'}}}}");
     let (config, _) = Config::from_yaml_with(&text, "test.yaml", &|_| None, &overrides).unwrap();

@@ -47,6 +47,18 @@ impl ConfigRefused<'_> {
 /// Lines about one configuration. More would push others out of the queue that the log has.
 const PROBLEMS: usize = 100;
 
+/// A line of the decision log was left out: there are too many in this second, or they are too long.
+pub(crate) struct DecisionNotLogged;
+
+impl DecisionNotLogged {
+    pub(crate) fn record(&self) {
+        static THROTTLE: Throttle = Throttle::new();
+        if let Some(suppressed) = THROTTLE.admit() {
+            warn!(suppressed, "decision log: a line left out, max_per_second or max_bytes_per_second is reached");
+        }
+    }
+}
+
 /// Which required backends cannot decide has changed, and with it perhaps what health checks are told.
 pub(crate) struct ReadinessChanged<'a> {
     /// The names of required backends without a server that takes decisions; none: ready.

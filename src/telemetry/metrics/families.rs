@@ -192,7 +192,7 @@ families! {
         "Spans, metric points and log records that the OTLP receiver took.";
     #[cfg(feature = "bridge")]
     TELEMETRY_DROPPED: Counter "spop_bridge.telemetry.dropped" in "{item}" by ["signal", "reason"],
-        "Spans, metric points, log records and lines that were lost: queue_full, failed (not sent, or not written), rejected (by the receiver), rate (over the limit of the decision log).";
+        "Spans, metric points, log records and lines that were lost: queue_full, failed (not sent, or not written), rejected (by the receiver), rate (over a limit of the decision log).";
     #[cfg(feature = "bridge")]
     CPU_TIME: Counter "process.cpu.time" in "s" by ["cpu.mode"],
         "CPU time of the process.";

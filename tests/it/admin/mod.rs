@@ -1,6 +1,8 @@
 //! The admin port: what it answers, to whom, and that nothing done there reaches decisions.
 
 mod drain;
+mod flood;
+mod guard;
 mod hostile;
 mod place;
 mod ready;

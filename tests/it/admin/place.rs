@@ -18,7 +18,7 @@ use crate::support::wire::Data;
 fn by_unix_socket(path: &Path, request: &str) -> String {
     let mut socket = UnixStream::connect(path).expect("connect");
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    socket.write_all(format!("{request}\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).unwrap();
+    socket.write_all(format!("{request}\r\nhost: localhost\r\nconnection: close\r\n\r\n").as_bytes()).unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).unwrap();
     answer

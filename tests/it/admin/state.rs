@@ -18,7 +18,7 @@ fn the_configuration_without_secrets() {
     let bridge = Bridge::start(&text);
     let shown = json(&bridge, "/config");
     assert!(!shown.to_string().contains("hunter2"), "{shown}");
-    let metadata = json!({ "authorization": "(redacted)", "x-api-key": "(redacted)", "x-tenant": "shop" });
+    let metadata = json!({ "authorization": "(redacted)", "x-api-key": "(redacted)", "x-tenant": "(redacted)" });
     assert_eq!(shown["config"]["backends"]["decisions"]["metadata"], metadata);
     assert_eq!(shown["config"]["status_variable"], "txn.state");
     assert_eq!(shown["config"]["ack_margin"], "2ms", "a default");

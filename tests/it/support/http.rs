@@ -44,7 +44,7 @@ pub(crate) fn post(path: &str, body: Vec<u8>) -> Request {
 
 impl Request {
     pub(crate) fn new(method: &str, path: &str) -> Request {
-        Request { head: format!("{method} {path} HTTP/1.1\r\nhost: test\r\n").into_bytes(), body: Vec::new() }
+        Request { head: format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n").into_bytes(), body: Vec::new() }
     }
 
     pub(crate) fn header(mut self, name: &str, value: &[u8]) -> Request {

@@ -31,7 +31,8 @@ pub(super) fn check<B>(request: &Request<B>, known: &[String]) -> Result<(), Ref
     let site = request.headers().get_all("sec-fetch-site").iter();
     let is_of_another_site = site.into_iter().any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"));
     if is_foreign || !is_read && is_of_another_site {
-        let text = "A page of another origin asks for this, which is not allowed. Use a client that sends no Origin, such as curl.\n";
+        let text =
+            "A page of another origin asks for this, which is not allowed. Use a client that sends no Origin, such as curl.\n";
         return Err(Refusal(StatusCode::FORBIDDEN, text.to_owned()));
     }
     Ok(())
@@ -87,15 +88,45 @@ mod tests {
     #[test]
     fn hosts() {
         for host in [
-            "127.0.0.1", "127.0.0.1:9902", "10.1.2.3:9902", "[::1]", "[::1]:9902", "[fe80::1]:1", "localhost", "LOCALHOST:8080", "localhost.",
-            "localhost.:9902", "bridge.example", "Bridge.Example.:1",
+            "127.0.0.1",
+            "127.0.0.1:9902",
+            "10.1.2.3:9902",
+            "[::1]",
+            "[::1]:9902",
+            "[fe80::1]:1",
+            "localhost",
+            "LOCALHOST:8080",
+            "localhost.",
+            "localhost.:9902",
+            "bridge.example",
+            "Bridge.Example.:1",
         ] {
             assert_eq!(status("GET", "/config", &[("host", host)]), 200, "{host}");
         }
         for host in [
-            "evil.example", "evil.example:9902", "localhost.evil.example", "127.0.0.1.evil.example", "evil.example.", "x", "127.1", "0x7f.1",
-            "bridge.example.evil", "localhost@evil.example", "evil.example@localhost", "[::1].evil.example", "[::1]x", "[evil]", "::1", "localhost:x",
-            "localhost:1:2", "localhost..", "local host", "localhost/", ":9902", "[::1", "xn--lcalhost-9fb",
+            "evil.example",
+            "evil.example:9902",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "evil.example.",
+            "x",
+            "127.1",
+            "0x7f.1",
+            "bridge.example.evil",
+            "localhost@evil.example",
+            "evil.example@localhost",
+            "[::1].evil.example",
+            "[::1]x",
+            "[evil]",
+            "::1",
+            "localhost:x",
+            "localhost:1:2",
+            "localhost..",
+            "local host",
+            "localhost/",
+            ":9902",
+            "[::1",
+            "xn--lcalhost-9fb",
         ] {
             assert_eq!(status("GET", "/config", &[("host", host)]), 421, "{host}");
             assert_eq!(status("PUT", "/log-level", &[("host", host)]), 421, "{host}");
@@ -114,7 +145,16 @@ mod tests {
         for ours in ["http://localhost:9902", "https://LOCALHOST:9902"] {
             assert_eq!(put(&[("origin", ours)]), 200, "{ours}");
         }
-        for foreign in ["http://evil.example", "null", "", "http://localhost", "http://localhost:3000", "localhost:3000", "http://127.0.0.1:9902", "\t"] {
+        for foreign in [
+            "http://evil.example",
+            "null",
+            "",
+            "http://localhost",
+            "http://localhost:3000",
+            "localhost:3000",
+            "http://127.0.0.1:9902",
+            "\t",
+        ] {
             assert_eq!(put(&[("origin", foreign)]), 403, "{foreign}");
             assert_eq!(status("GET", "/config", &[("host", "localhost:9902"), ("origin", foreign)]), 403, "{foreign}");
         }

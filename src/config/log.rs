@@ -28,7 +28,7 @@ pub enum LogLevel {
     Info,
     /// Every connection.
     Debug,
-    /// Every NOTIFY.
+    /// As debug, today. Single NOTIFYs are in the decision log: `decision_log` with `one_in`.
     Trace,
 }
 

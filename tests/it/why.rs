@@ -6,10 +6,12 @@ use serde_json::{Value, json};
 use spop_bridge::pb::v1::value::Kind;
 
 use crate::failing_services::fallbacks;
+use crate::support::address::Address;
 use crate::support::bridge::{Bridge, PATIENCE};
+use crate::support::http::get;
 use crate::support::service::{Answer, Service, allow};
 use crate::support::wire::{Ack, Data};
-use crate::support::{figure, free_address};
+use crate::support::{eventually, figure, free_address};
 
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -118,7 +120,7 @@ fn lines(bridge: &Bridge, count: usize) -> Vec<Value> {
 
 #[test]
 fn failures_are_logged_with_what_was_asked() {
-    let (bridge, [_quick, slow]) = bridge("decision_log: {}");
+    let (bridge, [_quick, slow]) = bridge("decision_log: { args: true }");
     let mut engine = bridge.engine();
     engine.ask(1, "check", &[]);
     let args = [
@@ -170,7 +172,7 @@ fn failures_are_logged_with_what_was_asked() {
 /// A peer cannot make lines of any length.
 #[test]
 fn a_line_is_bounded() {
-    let (bridge, _services) = bridge("decision_log: {}");
+    let (bridge, _services) = bridge("decision_log: { args: true }");
     let (name, value) = ("n".repeat(300), "v".repeat(250));
     let args: Vec<_> = (0..28).map(|n| (format!("{n}{name}"), Data::from(&*value))).collect();
     let args: Vec<_> = args.iter().map(|(name, value)| (&**name, value.clone())).collect();
@@ -208,6 +210,37 @@ fn a_sample_is_logged_up_to_a_rate() {
     let before = found.len();
     engine.ask(1_000, "nobody", &[]);
     assert!(lines(&bridge, before).len() <= before + 1);
+}
+
+/// However long they are and however many: what is left out is said, and counted.
+#[test]
+fn the_bytes_of_a_second_are_bounded() {
+    let (bridge, _services) = bridge("decision_log: { max_per_second: 100000, max_bytes_per_second: 1KiB, args: true }");
+    let (mut engine, value) = (bridge.engine(), "v".repeat(250));
+    for stream in 0..200 {
+        engine.ask(
+            1 + stream,
+            "nobody",
+            &[("a", value.as_str().into()), ("b", value.as_str().into()), ("c", value.as_str().into())],
+        );
+    }
+    let Address::Tcp(port) = bridge.admin() else { panic!("not TCP") };
+    let metrics = String::from_utf8(get("/metrics").send(port).body).unwrap();
+    let series = "spop_bridge_telemetry_dropped_total{signal=\"decision_log\",reason=\"rate\"} ";
+    let dropped: usize = metrics.lines().find_map(|line| line.strip_prefix(series)).unwrap().parse().unwrap();
+    assert!(dropped > 0, "{metrics}");
+    assert_eq!(lines(&bridge, 200 - dropped).len(), 200 - dropped);
+    let told = || bridge.log().iter().any(|line| line["message"].as_str().is_some_and(|text| text.starts_with("decision log:")));
+    assert!(eventually(PATIENCE, || told().then_some(())).is_some());
+}
+
+/// What HAProxy sends may be secret, whatever it is called.
+#[test]
+fn args_are_in_no_log_unasked() {
+    let (bridge, _services) = bridge("decision_log: {}\nlog: { level: trace, format: json }");
+    bridge.engine().ask(1, "nobody", &[("pin", "1234".into()), ("path", "/1234".into())]);
+    assert_eq!(lines(&bridge, 1)[0]["messages"], json!([{ "name": "nobody" }]));
+    assert!(!bridge.log().iter().any(|line| line.to_string().contains("1234")));
 }
 
 /// The log's line about a failure has the trace of the request, whether or not anybody records it.

@@ -137,17 +137,14 @@ fn decision_log(raw: &raw::DecisionLog, path: &Path, findings: &mut Findings) ->
         u32::try_from(number.unwrap_or_else(|| limit.fallback())).unwrap_or(u32::MAX)
     };
     let redact = raw.redact.clone().unwrap_or_else(|| DecisionLogConfig::REDACT.map(str::to_owned).to_vec());
-    let bytes = findings.quantity(
-        &path.key("max_bytes_per_second"),
-        raw.max_bytes_per_second.as_deref(),
-        &limits::LOG_BYTES_PER_SECOND,
-    );
+    let bytes =
+        findings.quantity(&path.key("max_bytes_per_second"), raw.max_bytes_per_second.as_deref(), &limits::LOG_BYTES_PER_SECOND);
     DecisionLogConfig {
         max_bytes_per_second: bytes.0,
         failures: raw.failures.unwrap_or(true),
         one_in: number(raw.one_in, &limits::LOG_ONE_IN),
         max_per_second: number(raw.max_per_second, &limits::LOG_PER_SECOND),
-        args: raw.args.unwrap_or(true),
+        args: raw.args.unwrap_or(false),
         redact: redact.iter().map(|name| Pattern::new(&name.to_ascii_lowercase())).collect(),
     }
 }

@@ -139,8 +139,9 @@ pub(super) struct DecisionLog {
     /// Bytes a second at most, or one line if that is longer. More is left out and counted as those lines are.
     #[schemars(transform = limits::LOG_BYTES_PER_SECOND.clone())]
     pub(super) max_bytes_per_second: Option<String>,
-    /// Log the values of args.
-    #[schemars(extend("default" = true))]
+    /// Log the values of args, but for those of `redact`. Without, the line has the names of the messages and no args: what HAProxy sends of
+    /// a request may be secret, whatever it is called.
+    #[schemars(extend("default" = false))]
     pub(super) args: Option<bool>,
     /// Args whose values are `(redacted)`: names or globs with `*` and `?`, in whatever case. The list replaces the default. Args
     /// without a name never show their value. A URL may have secrets in its query: name its arg here, or pass HAProxy's `path`

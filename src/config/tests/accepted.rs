@@ -42,7 +42,7 @@ fn every_key_arrives() {
     let args = &config.trace_context;
     assert_eq!([&*args.traceparent, &*args.tracestate, &*args.baggage], ["tp", "ts", "luggage"]);
     let log = config.decision_log.as_ref().unwrap();
-    assert_eq!((log.failures, log.one_in, log.max_per_second, log.args), (false, 1_000, 10, false));
+    assert_eq!((log.failures, log.one_in, log.max_per_second, log.args), (false, 1_000, 10, true));
     assert_eq!(log.max_bytes_per_second, 16 << 10);
     assert_eq!(log.redact.iter().map(Pattern::as_str).collect::<Vec<_>>(), ["cookie", "x-*"]);
 

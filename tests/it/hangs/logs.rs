@@ -103,7 +103,8 @@ impl Drop for Unread {
     }
 }
 
-const BUSY: &str = "decision_log: { one_in: 1, max_per_second: 100000 }\nlog: { level: debug }\n";
+const BUSY: &str =
+    "decision_log: { one_in: 1, max_per_second: 100000, max_bytes_per_second: 64MiB, args: true }\nlog: { level: debug }\n";
 
 const READERS: [Reader; 2] = [Reader::Stalled, Reader::Gone];
 

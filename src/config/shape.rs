@@ -159,7 +159,7 @@ fn found(value: &Value, schema: &Value) -> String {
         Value::Object(map) if map.is_empty() => "no keys".to_owned(),
         Value::Object(_) => "keys and values".to_owned(),
         _ if schema["writeOnly"] == true => "a value that is not text".to_owned(),
-        _ if schema["additionalProperties"]["writeOnly"] == true => "a value without a key".to_owned(),
+        _ if schema["additionalProperties"].get("writeOnly") == Some(&true.into()) => "a value without a key".to_owned(),
         Value::String(text) if text.is_empty() => "an empty text".to_owned(),
         Value::String(text) if !types(schema).any(|kind| kind == "string") => format!("the text {text}"),
         Value::String(text) => text.clone(),

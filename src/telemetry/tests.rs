@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, fmt as log};
@@ -19,7 +19,7 @@ struct Page(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Page {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        self.bytes().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -29,8 +29,12 @@ impl io::Write for Page {
 }
 
 impl Page {
+    fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lines(&self) -> Vec<String> {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap().split_terminator('\n').map(str::to_owned).collect()
+        String::from_utf8_lossy(&self.bytes()).split_terminator('\n').map(str::to_owned).collect()
     }
 }
 

@@ -104,9 +104,25 @@ pub fn check_name(scope: VarScope, prefix_len: usize, name: &[u8]) -> Result<(),
     Ok(())
 }
 
-const fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.'
+fn is_name_byte(byte: u8) -> bool {
+    NAME_BYTES.get(usize::from(byte)).copied().unwrap_or_default()
 }
+
+/// Whether each byte may be in a name. Every name of every answer is looked at.
+const NAME_BYTES: [bool; 256] = {
+    let mut bytes = [false; 256];
+    let mut byte = 0_u8;
+    loop {
+        #[allow(clippy::indexing_slicing, reason = "no byte is above 255")]
+        {
+            bytes[byte as usize] = byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.';
+        }
+        if byte == u8::MAX {
+            break bytes;
+        }
+        byte += 1;
+    }
+};
 
 #[cfg(test)]
 mod tests {

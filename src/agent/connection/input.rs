@@ -119,7 +119,9 @@ where
             Ok(Event::Notify(notify)) => {
                 event::NotifyReceived.record();
                 self.listed.begin();
-                self.unused = None;
+                if self.unused.is_some() {
+                    self.unused = None;
+                }
                 self.active = now;
                 self.turn.count_parts(notify.message_count(), notify.arg_count());
                 self.jobs.push(Job::start(self.processor.service(), notify));

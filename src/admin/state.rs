@@ -1,5 +1,6 @@
 //! What is said on the admin port, and by metrics about the bridge as a whole. Written by who composed it, read by whoever asks.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -44,6 +45,8 @@ pub(crate) struct State {
     refused: ArcSwapOption<Refused>,
     /// Required backends without a server that takes decisions.
     missing: ArcSwap<Vec<Arc<str>>>,
+    /// Places of listeners whose socket file is gone, and why.
+    unreachable: Mutex<BTreeMap<String, String>>,
     is_draining: AtomicBool,
     level: Mutex<LogLevel>,
     turn: tokio::sync::Mutex<()>,
@@ -60,6 +63,7 @@ impl State {
             running: ArcSwap::from_pointee(running),
             refused: ArcSwapOption::empty(),
             missing: ArcSwap::default(),
+            unreachable: Mutex::default(),
             is_draining: AtomicBool::new(false),
             turn: tokio::sync::Mutex::default(),
         })
@@ -86,6 +90,15 @@ impl State {
     /// These required backends have no server that takes decisions.
     pub(crate) fn set_missing(&self, missing: Vec<Arc<str>>) {
         self.missing.store(Arc::new(missing));
+    }
+
+    /// Why the listener at this place of the configuration cannot be connected to; `None`: it can.
+    pub(crate) fn set_unreachable(&self, listener: &str, reason: Option<String>) {
+        let mut unreachable = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner);
+        match reason {
+            Some(reason) => _ = unreachable.insert(listener.to_owned(), reason),
+            None => _ = unreachable.remove(listener),
+        }
     }
 
     /// The bridge stops: it will not be ready again.
@@ -123,7 +136,8 @@ impl State {
         let draining = self.is_draining.load(Ordering::Relaxed).then(|| "draining: the bridge is stopping".to_owned());
         let missing = self.missing.load();
         let missing = missing.iter().map(|name| format!("backend {name}: it is required, and no server of it takes decisions"));
-        draining.into_iter().chain(missing).collect()
+        let unreachable = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner).clone().into_values();
+        draining.into_iter().chain(missing).chain(unreachable).collect()
     }
 }
 

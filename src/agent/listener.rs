@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket as RawSocket, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::unix::UnixSocketFile;
+use super::unix::SocketFile;
 
 /// Connections that wait for `accept`: a HAProxy reload opens all of its connections at once (d28). The kernel caps it at
 /// `net.core.somaxconn`.
@@ -40,7 +40,7 @@ pub struct SocketListener {
 #[derive(Debug)]
 enum Kind {
     Tcp(tokio::net::TcpListener),
-    Unix { listener: tokio::net::UnixListener, _file: UnixSocketFile },
+    Unix { listener: tokio::net::UnixListener, file: Option<SocketFile> },
 }
 
 impl SocketListener {
@@ -73,7 +73,16 @@ impl SocketListener {
     pub fn bind_unix(socket: &super::UnixSocket) -> io::Result<Self> {
         let (listener, file) = socket.bind(BACKLOG)?;
         let listener = tokio::net::UnixListener::from_std(listener)?;
-        Ok(Self { address: format!("unix:{}", socket.path().display()), kind: Kind::Unix { listener, _file: file } })
+        Ok(Self { address: format!("unix:{}", socket.path().display()), kind: Kind::Unix { listener, file: Some(file) } })
+    }
+
+    /// The file of a Unix socket, which from now on is the caller's to remove.
+    #[cfg(feature = "bridge")]
+    pub(crate) fn take_file(&mut self) -> Option<SocketFile> {
+        match &mut self.kind {
+            Kind::Tcp(_) => None,
+            Kind::Unix { file, .. } => file.take(),
+        }
     }
 
     /// The address as bound: `ip:port` with the real port, or `unix:/path`.

@@ -57,6 +57,8 @@ pub use tls::{HandshakeError, Tls, TlsListener};
 use tokio::io::{AsyncRead, AsyncWrite};
 #[cfg(feature = "tls")]
 pub use tokio_rustls::rustls;
+#[cfg(feature = "bridge")]
+pub(crate) use unix::SocketFile;
 pub use unix::UnixSocket;
 
 use crate::shutdown::{Drain, Shutdown};

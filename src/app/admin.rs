@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::task::JoinSet;
 
-use super::listener::{self, BindError};
+use super::bind::{BindError, bind_at};
 use crate::admin::{Peer, Places, State, serve};
 use crate::agent::reserve::{Reserve, is_exhausted};
 use crate::agent::{Listener, Socket, SocketListener};
@@ -30,7 +30,7 @@ const CLOSING_TIME: Duration = Duration::from_secs(2);
 /// If that fails; for the default address, which nobody has asked for, a warning does.
 pub(super) async fn bind(config: &AdminConfig) -> Result<Option<SocketListener>, BindError> {
     let Some(bind) = &config.bind else { return Ok(None) };
-    match listener::bind_at("admin", bind).await {
+    match bind_at("admin", bind).await {
         Ok(socket) => Ok(Some(socket)),
         Err(error) if config.is_default => {
             tracing::warn!(

@@ -1,18 +1,17 @@
 //! A listener: bound, accepting, its settings replaced while it accepts, and leaving.
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use thiserror::Error;
 use tokio::task::JoinHandle;
 use tokio_rustls::rustls::ServerConfig;
 
+use super::socket::{Kept, Published};
+use crate::admin::State;
+use crate::agent::SocketListener;
 use crate::agent::accept::accept;
 use crate::agent::places::Places;
-use crate::agent::{SocketListener, UnixSocket};
-use crate::config::{Bind, ListenerConfig};
+use crate::config::ListenerConfig;
 use crate::shutdown::{Drain, Phase, Shutdown};
 use crate::telemetry::event;
 use crate::telemetry::metrics::ListenerMetrics;
@@ -21,46 +20,6 @@ use crate::worker::{Handover, ListenerId, Worker};
 
 /// What connections get for their last bytes after the grace period.
 pub(super) const CLOSING_TIME: Duration = Duration::from_secs(2);
-
-/// Why a listener cannot be had.
-#[derive(Debug, Error)]
-pub(crate) enum BindError {
-    #[error("{place}.bind: cannot listen on {bind}: {source}. {advice}")]
-    Bind { place: String, bind: String, source: io::Error, advice: &'static str },
-    /// Without the name, which may have come from the environment.
-    #[error("{place}.unix.{kind}: no such {kind} on this system; use a number or another name")]
-    UnknownOwner { place: String, kind: &'static str },
-}
-
-/// Binds what stands at `index` in the configuration.
-pub(super) async fn bind(index: usize, listener: &ListenerConfig) -> Result<SocketListener, BindError> {
-    bind_at(&format!("listeners[{index}]"), &listener.bind).await
-}
-
-/// Binds what stands at `place` in the configuration.
-pub(super) async fn bind_at(place: &str, bind: &Bind) -> Result<SocketListener, BindError> {
-    let bound = match bind {
-        Bind::Tcp(address) => bind_tcp(address).await,
-        Bind::Unix { path, mode, user, group } => {
-            let unknown = |kind| BindError::UnknownOwner { place: place.to_owned(), kind };
-            let user = user.as_deref().map(|name| user_id(name).ok_or_else(|| unknown("user"))).transpose()?;
-            let group = group.as_deref().map(|name| group_id(name).ok_or_else(|| unknown("group"))).transpose()?;
-            SocketListener::bind_unix(&UnixSocket::new(path).mode(*mode).owner(user, group))
-        }
-    };
-    bound.map_err(|source| {
-        let advice = match source.kind() {
-            io::ErrorKind::AddrInUse => {
-                "Stop the process that listens there (a listener of this one that is to go gives its address free after the reload), \
-                 or choose another address"
-            }
-            io::ErrorKind::PermissionDenied => "Grant this user the right, or choose another address",
-            io::ErrorKind::NotFound => "Create the folder, or choose another path",
-            _ => "Choose another address",
-        };
-        BindError::Bind { place: place.to_owned(), bind: bind.to_string(), source, advice }
-    })
-}
 
 /// A listener that accepts.
 #[derive(Debug)]
@@ -74,6 +33,7 @@ pub(super) struct Live {
     connections: Arc<Mutex<Shutdown>>,
     tls: tls::Live<ServerConfig>,
     acceptor: JoinHandle<()>,
+    file: Kept,
 }
 
 impl Live {
@@ -85,8 +45,11 @@ impl Live {
         socket: SocketListener,
         tls: Option<Arc<ServerConfig>>,
         workers: &Arc<Vec<Worker>>,
+        state: &Arc<State>,
     ) -> Self {
         let address = socket.address().to_owned();
+        let socket = Published::new(format!("listener {}", config.bind), &config.bind, socket, state);
+        let file = socket.file();
         event::Listening { listener: &config.name, address: &address }.record();
         let places = Places::new(&config.name, config.max_connections, metrics);
         let accepting = Shutdown::new();
@@ -107,7 +70,7 @@ impl Live {
                 .await;
             })
         };
-        Self { id, config: config.clone(), address, places, accepting, connections, tls, acceptor }
+        Self { id, config: config.clone(), address, places, accepting, connections, tls, acceptor, file }
     }
 
     /// Other settings, for connections accepted from now on.
@@ -146,10 +109,11 @@ impl Live {
         self.accepting.advance(Phase::Draining);
         self.advance(Phase::Draining);
         async move {
-            let Self { config, places, connections, acceptor, .. } = self;
+            let Self { config, places, connections, acceptor, file, .. } = self;
             let gone = async {
-                // Closes the socket and removes its file.
+                // Closes the socket.
                 let _ = acceptor.await;
+                file.remove().await;
                 places.all_free().await;
             };
             let mut gone = std::pin::pin!(gone);
@@ -168,25 +132,4 @@ impl Live {
     fn advance(&self, phase: Phase) {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner).advance(phase);
     }
-}
-
-/// Binds the first of the addresses that `address` resolves to and that can be bound.
-async fn bind_tcp(address: &str) -> io::Result<SocketListener> {
-    let mut result = Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address"));
-    let addresses: Vec<SocketAddr> = tokio::net::lookup_host(address).await?.collect();
-    for address in addresses {
-        result = SocketListener::bind_tcp(address);
-        if result.is_ok() {
-            break;
-        }
-    }
-    result
-}
-
-fn user_id(name: &str) -> Option<u32> {
-    name.parse().ok().or_else(|| nix::unistd::User::from_name(name).ok()?.map(|user| user.uid.as_raw()))
-}
-
-fn group_id(name: &str) -> Option<u32> {
-    name.parse().ok().or_else(|| nix::unistd::Group::from_name(name).ok()?.map(|group| group.gid.as_raw()))
 }

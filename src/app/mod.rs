@@ -1,10 +1,12 @@
 //! The only composer: a configuration in, a running bridge out; another configuration in, the same bridge changed.
 
 mod admin;
+mod bind;
 mod change;
 mod listener;
 mod readiness;
 mod reload;
+mod socket;
 mod systemd;
 
 use std::io;
@@ -12,8 +14,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use admin::Port;
+use bind::BindError;
 use futures_util::future::join_all;
-use listener::{BindError, CLOSING_TIME, Live};
+use listener::{CLOSING_TIME, Live};
 use readiness::Requirements;
 use thiserror::Error;
 use tokio::task::JoinSet;
@@ -78,7 +81,8 @@ impl App {
         let requirements = Requirements::start(config, &generation.backends, &readiness, &state);
         let workers = (0..config.workers.get()).map(|index| Worker::start(index, &generation, &readiness));
         let workers = Arc::new(workers.collect::<io::Result<Vec<_>>>()?);
-        let live = |(((id, config, metrics), socket), tls): ((_, _), _)| Live::start(id, config, metrics, socket, tls, &workers);
+        let live =
+            |(((id, config, metrics), socket), tls): ((_, _), _)| Live::start(id, config, metrics, socket, tls, &workers, &state);
         let listeners: Vec<_> = generation.listeners().zip(sockets).zip(material.listeners).map(live).collect();
         let next_listener = listeners.len() as ListenerId;
         metrics::observe(Arc::downgrade(&state) as _);
@@ -178,10 +182,15 @@ async fn bind_everything(config: &Config) -> Result<(Vec<SocketListener>, Option
 async fn bind_all(listeners: impl Iterator<Item = (usize, &ListenerConfig)>) -> Result<Vec<SocketListener>, Vec<BindError>> {
     let (mut sockets, mut errors) = (Vec::new(), Vec::new());
     for (index, listener) in listeners {
-        match listener::bind(index, listener).await {
+        match bind::bind(index, listener).await {
             Ok(socket) => sockets.push(socket),
             Err(error) => errors.push(error),
         }
     }
-    if errors.is_empty() { Ok(sockets) } else { Err(errors) }
+    if errors.is_empty() {
+        return Ok(sockets);
+    }
+    // Their files are removed.
+    let _ = bind::touch("the folder of a socket".to_owned(), move || drop(sockets)).await;
+    Err(errors)
 }

@@ -123,7 +123,7 @@ impl App {
         let listeners = next.listeners().zip(material.listeners).zip(origins.into_iter().zip(kept));
         self.listeners = listeners
             .filter_map(|(((id, config, metrics), tls), (origin, kept))| match origin {
-                Origin::Bound(socket) => Some(Live::start(id, config, metrics, socket, tls, &self.workers)),
+                Origin::Bound(socket) => Some(Live::start(id, config, metrics, socket, tls, &self.workers, &self.state)),
                 Origin::Kept(_) => kept.map(|mut live| {
                     live.change(config, metrics, tls, grace_period);
                     live

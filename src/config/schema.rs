@@ -6,6 +6,7 @@ use schemars::transform::RecursiveTransform;
 use serde_json::{Value, json};
 
 use super::raw;
+use super::shape::EXTENSION;
 
 /// The JSON Schema (draft 2020-12) of the configuration file, as it is written: `${NAME}` may stand for any value.
 ///
@@ -14,6 +15,9 @@ use super::raw;
 pub fn schema() -> Value {
     let mut schema = shape();
     allow_references(&mut schema);
+    schema["patternProperties"] = json!({
+        format!("^{EXTENSION}"): { "description": "The operator's own: a place for YAML anchors. The bridge does not look at it." },
+    });
     schema
 }
 

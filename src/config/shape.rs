@@ -14,10 +14,15 @@ use super::suggest::{closest, list};
 /// Makes `tree` fit `schema`, and records in `problems` what did not.
 pub(super) fn fit(tree: &mut Value, schema: &Value, env: &dyn Fn(&str) -> Option<String>, problems: &mut Problems) {
     let mut walk = Walk { env, problems };
+    // For anchors: what stands below is read where it is used.
+    tree.as_object_mut().into_iter().for_each(|keys| keys.retain(|key, _| !key.starts_with(EXTENSION)));
     if !walk.fit(tree, schema, &Path::root()) {
         *tree = neutral(schema);
     }
 }
+
+/// How keys of the top level begin that are the operator's own.
+pub(super) const EXTENSION: &str = "x-";
 
 struct Walk<'a> {
     env: &'a dyn Fn(&str) -> Option<String>,

@@ -9,6 +9,14 @@ use super::error::ConfigError;
 ///
 /// An empty file is an empty mapping: the flags may say everything.
 pub(super) fn read(text: &str, file: &str) -> Result<Value, ConfigError> {
+    match parse(text) {
+        Ok(Value::Null) => Ok(Value::Object(Map::new())),
+        Ok(tree) => Ok(tree),
+        Err(error) => Err(syntax_error(&error, file, is_for_want_of_quotes(text))),
+    }
+}
+
+fn parse(text: &str) -> Result<Value, serde_saphyr::Error> {
     let options = serde_saphyr::options! {
         duplicate_keys: DuplicateKeyPolicy::Error,
         // As YAML 1.2 has it: `no` is a text, and so is `0660`.
@@ -18,22 +26,33 @@ pub(super) fn read(text: &str, file: &str) -> Result<Value, ConfigError> {
         // No key takes one; as texts they are refused where they stand.
         non_finite_float_policy: NonFiniteFloatPolicy::AsString,
     };
-    match serde_saphyr::from_str_with_options(text, options) {
-        Ok(Value::Null) => Ok(Value::Object(Map::new())),
-        Ok(tree) => Ok(tree),
-        Err(error) => Err(syntax_error(&error, file)),
-    }
+    serde_saphyr::from_str_with_options(text, options)
 }
 
-fn syntax_error(error: &serde_saphyr::Error, file: &str) -> ConfigError {
+/// Whether it is YAML but for references that stand without quotes within `{ }` or `[ ]`, where their braces are YAML's.
+fn is_for_want_of_quotes(text: &str) -> bool {
+    let mut parts = text.split("${");
+    let mut without = parts.next().unwrap_or_default().to_owned();
+    let is_there = text.contains("${");
+    for part in parts {
+        without.push_str("reference");
+        without.push_str(part.split_once('}').map_or(part, |(_, rest)| rest));
+    }
+    is_there && parse(&without).is_ok()
+}
+
+fn syntax_error(error: &serde_saphyr::Error, file: &str, wants_quotes: bool) -> ConfigError {
     // The excerpt that the library would print may hold a secret.
     let error = error.without_snippet();
     let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
     let message = error.render_with_formatter(&UserMessageFormatter);
     let place = format!(" at line {line}, column {column}");
     let message = message.strip_suffix(&place).unwrap_or(&message).to_owned();
-    ConfigError::Syntax { file: file.to_owned(), line, column, message }
+    let hint = if wants_quotes { QUOTE } else { "" };
+    ConfigError::Syntax { file: file.to_owned(), line, column, message: message + hint }
 }
+
+const QUOTE: &str = ". Within { } and [ ] a value with ${NAME} must be in quotes: \"${NAME}\"";
 
 #[cfg(test)]
 mod tests {
@@ -82,5 +101,17 @@ mod tests {
             assert!(error.starts_with("a.yaml:") && !error.starts_with("a.yaml:0"), "{error}");
             assert!(!error.contains('\n'), "{error}");
         }
+    }
+
+    #[test]
+    fn references_without_quotes_within_braces() {
+        for text in ["a: { b: ${C} }\n", "a: [${C}]\n", "a:\n  - { b: x-${C:-d}, e: f }\n", "{ a: [{ b: ${C} }] }"] {
+            assert!(error(text).ends_with("must be in quotes: \"${NAME}\""), "{}", error(text));
+        }
+        for text in ["a: { b: \"${C}\" }\n", "a: ${C}\n", "a: [\"x${C}y\"]\n"] {
+            read(text, "a.yaml").unwrap();
+        }
+        // Something else is wrong, too, or alone.
+        assert!(!error("a: { b: \"${C}\" \n").contains("quotes"));
     }
 }

@@ -400,3 +400,13 @@ fn an_arg_that_shortens_the_timeout_must_be_sent() {
     assert_eq!(with("ip=src"), ["routes[0].haproxy.args: none is called budget, the route's timeout_arg"]);
     assert!(with("budget=int(10)").is_empty());
 }
+
+/// A place for anchors, as Compose and OpenAPI have it.
+#[test]
+fn keys_of_the_operator_s_own() {
+    let text = "x-defaults: &defaults { timeout: 70ms, backend: a, note: ${NOT_SET} }\nx-route: &route { timeout: 70ms, backend: a }\n\
+                backends: {a: {endpoints: ['http://a:1']}}\nroutes: [{<<: *route, messages: [m]}]\n";
+    let (config, _) = Config::from_yaml(&text.replace("${NOT_SET}", "'${NOT_SET}'"), "a.yaml", &|_| None).unwrap();
+    assert_eq!(config.routes[0].timeout, Duration::from_millis(70));
+    assert!(Config::from_yaml("backends: {a: {endpoints: ['http://a:1'], x-own: 1}}", "a.yaml", &|_| None).is_err());
+}

@@ -188,3 +188,41 @@ fn nothing_is_left_behind_by_a_failed_start() {
     assert_eq!(exit, code::START);
     assert!(!socket.exists(), "the socket file of the first listener");
 }
+
+/// What stands in an error says what to do.
+#[test]
+fn addresses_that_cannot_be_had() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| format!("unix:{}", directory.path().join(name).display());
+    std::fs::write(directory.path().join("file"), "").unwrap();
+    for (listen, advice) in [
+        ("192.0.2.1:9000".to_owned(), "ip address"),
+        ("no-such-name.invalid:9000".to_owned(), "a name must be one that this machine can resolve"),
+        (at("file"), "Remove what is there"),
+        (at("no/folder/s.sock"), "Create the folder"),
+        (at("file/s.sock"), "Choose a path whose folder is one"),
+    ] {
+        let (exit, _, err) = spop_bridge(&["run", "--listen", &listen, "--backend", "http://127.0.0.1:1"]);
+        assert_eq!(exit, code::START, "{err}");
+        assert!(err.contains(advice), "{listen}: {err}");
+    }
+}
+
+/// As another user, without capabilities, on a port below 1024.
+#[test]
+fn a_privileged_port() {
+    let directory = tempfile::tempdir().unwrap();
+    let copy = directory.path().join("spop-bridge");
+    std::fs::copy(crate::support::bridge::binary(), &copy).unwrap();
+    std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut run = std::process::Command::new("setpriv");
+    run.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]).arg(&copy);
+    let (exit, _, err) = ended(run.args(["run", "--listen", "127.0.0.1:900", "--backend", "http://127.0.0.1:1"]));
+    let is_unprivileged =
+        std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").is_ok_and(|port| port.trim() == "1024");
+    if err.contains("setpriv") || !is_unprivileged {
+        return crate::support::skipped("a_privileged_port", "the right to become another user");
+    }
+    assert_eq!(exit, code::START, "{err}");
+    assert!(err.contains("CAP_NET_BIND_SERVICE") && err.contains("1024"), "{err}");
+}

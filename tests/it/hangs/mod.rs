@@ -3,3 +3,4 @@
 mod files;
 mod logs;
 mod output;
+mod sockets;

@@ -40,7 +40,11 @@ pub struct SocketListener {
 #[derive(Debug)]
 enum Kind {
     Tcp(tokio::net::TcpListener),
-    Unix { listener: tokio::net::UnixListener, file: Option<SocketFile> },
+    Unix {
+        listener: tokio::net::UnixListener,
+        #[cfg_attr(not(feature = "bridge"), expect(dead_code, reason = "the bridge takes it, others drop it"))]
+        file: Option<SocketFile>,
+    },
 }
 
 impl SocketListener {

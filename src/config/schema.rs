@@ -15,9 +15,10 @@ use super::shape::EXTENSION;
 pub fn schema() -> Value {
     let mut schema = shape();
     allow_references(&mut schema);
-    schema["patternProperties"] = json!({
+    let own = json!({
         format!("^{EXTENSION}"): { "description": "The operator's own: a place for YAML anchors. The bridge does not look at it." },
     });
+    schema.as_object_mut().into_iter().for_each(|schema| _ = schema.insert("patternProperties".to_owned(), own.clone()));
     schema
 }
 

@@ -9,10 +9,11 @@ use futures_util::FutureExt;
 use tokio::task::JoinSet;
 
 use super::bind::{BindError, bind_at};
+use super::socket::Published;
 use crate::admin::{Peer, Places, State, serve};
 use crate::agent::reserve::{Reserve, is_exhausted};
 use crate::agent::{Listener, Socket, SocketListener};
-use crate::config::AdminConfig;
+use crate::config::{AdminConfig, Bind};
 use crate::shutdown::{Drain, Phase, Shutdown};
 
 /// Before accepting is tried again after an error, of which lack of file descriptors is the likely one.
@@ -63,7 +64,7 @@ pub(super) enum Next {
 impl Port {
     /// Answers on `socket` from now on, on the current runtime.
     pub(super) fn start(config: &AdminConfig, socket: Option<SocketListener>, state: &Arc<State>) -> Self {
-        let live = socket.map(|socket| live(socket, state));
+        let live = config.bind.as_ref().zip(socket).map(|(bind, socket)| live(bind, socket, state));
         Self { config: config.clone(), state: Arc::clone(state), live }
     }
 
@@ -84,7 +85,7 @@ impl Port {
         let next = match next {
             Next::Kept => return,
             Next::Off => None,
-            Next::Bound(socket) => Some(live(socket, &self.state)),
+            Next::Bound(socket) => config.bind.as_ref().map(|bind| live(bind, socket, &self.state)),
         };
         if let Some(before) = std::mem::replace(&mut self.live, next) {
             before.advance(Phase::Draining);
@@ -92,14 +93,15 @@ impl Port {
     }
 }
 
-fn live(socket: SocketListener, state: &Arc<State>) -> Shutdown {
+fn live(bind: &Bind, socket: SocketListener, state: &Arc<State>) -> Shutdown {
     tracing::info!(address = socket.address(), "admin listening");
     let stop = Shutdown::new();
+    let socket = Published::new("admin".to_owned(), bind, socket, state);
     tokio::spawn(accept(socket, Arc::clone(state), stop.watch()));
     stop
 }
 
-async fn accept(mut listener: SocketListener, state: Arc<State>, mut stop: Drain) {
+async fn accept(mut listener: Published, state: Arc<State>, mut stop: Drain) {
     let places = Arc::new(Places::default());
     let reserves = Arc::new(Reserves::new());
     let mut tasks = JoinSet::new();
@@ -135,7 +137,9 @@ async fn accept(mut listener: SocketListener, state: Arc<State>, mut stop: Drain
         // However many come, those that are there have their turn.
         tokio::task::yield_now().await;
     }
+    let file = listener.file();
     drop(listener);
+    file.remove().await;
     let _ = tokio::time::timeout(CLOSING_TIME, tasks.join_all()).await;
 }
 
@@ -164,7 +168,7 @@ impl Reserves {
     }
 
     /// One that waits to be accepted, if there is one.
-    fn accept(self: &Arc<Self>, listener: &mut SocketListener) -> io::Result<Option<(Socket, String, Lent)>> {
+    fn accept(self: &Arc<Self>, listener: &mut Published) -> io::Result<Option<(Socket, String, Lent)>> {
         let Some(mut reserve) = self.all().pop() else { return Err(io::ErrorKind::WouldBlock.into()) };
         let accepted = reserve.accept(listener);
         // Refilled, if there is nobody.

@@ -117,6 +117,18 @@ fn a_removed_file_comes_back() {
     assert!(!path.exists());
 }
 
+#[test]
+fn the_admin_port_s_file_comes_back_too() {
+    let service = Service::allowing();
+    let main = "{ name: main, bind: \"127.0.0.1:0\" }";
+    let bridge = Bridge::start(&format!("{}\nadmin: {{ bind: \"unix:$DIR/admin.sock\" }}\n", config(&service, main)));
+    let path = bridge.directory().join("admin.sock");
+    for _ in 0..2 {
+        fs::remove_file(&path).unwrap();
+        assert!(eventually(PATIENCE, || UnixStream::connect(&path).ok()).is_some(), "{:?}", bridge.log());
+    }
+}
+
 /// What stands in its place is another's: it is left alone, told, and the bridge is not ready until it is gone.
 #[test]
 fn a_file_in_its_place_is_told() {

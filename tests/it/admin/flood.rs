@@ -56,7 +56,7 @@ fn probes_need_no_place_among_those_who_wait() {
 #[test]
 fn probes_are_answered_without_descriptors() {
     let service = Service::allowing();
-    let bridge = with_open_files(48, &format!("{}\nadmin: {{ bind: \"127.0.0.1:0\" }}", small(&service)));
+    let bridge = with_open_files(48, &format!("{}\nadmin: {{ \"bind\": \"127.0.0.1:0\" }}", small(&service)));
     let port = port(&bridge);
     let spop = exhaust(&bridge);
     for round in 0..20 {

@@ -34,7 +34,7 @@ pub(super) fn check(case: &Case<'_>, out: &mut Findings) {
             let later = rules.list.get(at + 1..).unwrap_or_default();
             if let Some(deleted) = later.iter().find(|later| later.condition().is_none() && deletes(later, name)) {
                 too_late(rule, deleted, name, out);
-            } else if !(replaces && is_made_sure(rules, rule, verdict))
+            } else if (!replaces || !is_made_sure(rules, rule, verdict))
                 && !later.iter().any(|later| complements(later, rule, name))
             {
                 report(proxy, rule, name, verdict, replaces, out);

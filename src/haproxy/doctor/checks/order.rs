@@ -99,7 +99,7 @@ impl<'a> Order<'a> {
                 let slot = slot_filled(lines, rule.line).map(Thing::Capture);
                 let own = set_by(rule.action(), rule.line).iter().chain(&slot).any(|set| set == thing);
                 // What follows from a verdict can't be there before it.
-                if own && !(verdict && !matches!(thing, Thing::Variable(_))) {
+                if own && (!verdict || matches!(thing, Thing::Variable(_))) {
                     let when = When { proxy, stage: rule.stage, position };
                     setters.push(Setter { when, rule: Some(rule), name: "" });
                 }

@@ -71,6 +71,13 @@ impl<'a> VarName<'a> {
     }
 }
 
+/// The variable that an expression begins with: it has no value while the variable has none.
+pub(super) fn plain_variable(text: &str) -> Option<VarName<'_>> {
+    let fetch = parse(text).fetch;
+    // A second argument is a default.
+    (fetch.name == "var" && !fetch.args.contains(',')).then_some(VarName { full: fetch.args })
+}
+
 /// The variables that a text reads by `var(...)`.
 pub(super) fn reads(text: &str) -> impl Iterator<Item = VarName<'_>> {
     names_in(text, &["var("])

@@ -11,7 +11,7 @@ use crate::config::Overrides;
 use crate::control::{Loaded, MAX_CONFIG, Source as Config};
 use crate::files::{self, Unreadable};
 use crate::haproxy::Version;
-use crate::haproxy::doctor::{Context, Finding, Haproxy, Report, Rule, Severity, Source, examine};
+use crate::haproxy::doctor::{Change, Context, Edit, Finding, Haproxy, Report, Severity, Source, examine};
 
 /// Find mistakes in HAProxy's configuration and SPOE files, with line, reason and fix.
 ///
@@ -32,10 +32,13 @@ pub(super) struct Args {
     /// The folder that is `/` for HAProxy: absolute names of SPOE files are looked up below it.
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// A variable of HAProxy's environment, for `"${NAME}"`; may be repeated. What the configuration itself sets is known.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    env: Vec<(String, String)>,
     /// How to print findings.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
-    /// End with code 1 on warnings too, not only on errors.
+    /// End with code 1 on warnings and on what could not be checked too, not only on errors.
     #[arg(long)]
     deny_warnings: bool,
 }
@@ -60,8 +63,13 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let sources = sources(&args.files)?;
     let read = |name: &str| text(files::read(&below(args.root.as_deref(), name), MAX_CONFIG)).map_err(|error| error.to_string());
     let env = |name: &str| std::env::var(name).ok();
-    let context =
-        Context { version: args.haproxy_version, read: &read, env: &env, bridge: bridge.as_ref().map(|(config, ..)| config) };
+    let context = Context {
+        version: args.haproxy_version,
+        read: &read,
+        env: &env,
+        given: &args.env,
+        bridge: bridge.as_ref().map(|(config, ..)| config),
+    };
     let mut report = examine(&sources, &context);
     if let Some((_, file, warnings)) = &bridge {
         report.warn(file, warnings);
@@ -70,7 +78,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         Format::Text => print_text(&report),
         Format::Json => print_json(&report, args.haproxy_version),
     }
-    let warnings = if args.deny_warnings { report.count(Severity::Warning) } else { 0 };
+    let warnings = if args.deny_warnings { report.count(Severity::Warning) + report.unchecked() } else { 0 };
     if report.count(Severity::Error) + warnings > 0 { Err(Failure::silent(Exit::Failed)) } else { Ok(()) }
 }
 
@@ -95,6 +103,16 @@ fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
     files.into_iter().map(source).collect()
 }
 
+/// `NAME=VALUE`.
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if !begins || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        return Err(format!("{name:?} is no name of a variable that HAProxy reads"));
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
 fn is_config(path: &Path) -> bool {
     let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     path.extension().is_some_and(|end| end == "cfg") && !hidden && path.is_file()
@@ -117,11 +135,11 @@ fn below(root: Option<&Path>, name: &str) -> PathBuf {
 }
 
 fn print_text(report: &Report) {
-    for Finding { rule, severity, place, what, why, fix } in &report.findings {
+    for Finding { rule, severity, haproxy, place, what, why, fix } in &report.findings {
         say!("{}:{}: {severity}: {what} [{}]", place.file, place.line, rule.id);
         say!("    why:  {why}");
-        say!("    fix:  {fix}");
-        if let Some(says) = says(rule, *severity) {
+        say!("    fix:  {}", fix.text);
+        if let Some(says) = says(*haproxy) {
             say!("    `haproxy -c` {says}");
         }
     }
@@ -129,21 +147,21 @@ fn print_text(report: &Report) {
 }
 
 /// What HAProxy itself says of it, if it says anything.
-fn says(rule: &Rule, severity: Severity) -> Option<&'static str> {
-    match (rule.haproxy, severity) {
-        // A milder case of the same thing is taken.
-        (Haproxy::Refuses, Severity::Error) => Some("refuses it"),
-        (Haproxy::Warns, _) | (Haproxy::WarnsOfMilder, Severity::Warning) => Some("warns"),
-        _ => None,
+fn says(haproxy: Haproxy) -> Option<&'static str> {
+    match haproxy {
+        Haproxy::Refuses => Some("refuses it"),
+        Haproxy::Warns => Some("warns"),
+        Haproxy::WarnsOfMilder | Haproxy::Silent => None,
     }
 }
 
 fn summary(report: &Report) -> String {
     let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let [errors, warnings, notes] = [Severity::Error, Severity::Warning, Severity::Note].map(|severity| report.count(severity));
+    let unchecked = if report.unchecked() == 0 { String::new() } else { format!(", {} not checked", report.unchecked()) };
     let silenced = if report.silenced == 0 { String::new() } else { format!(", {} silenced", report.silenced) };
     format!(
-        "{}: {}, {}, {}{silenced}",
+        "{}: {}, {}, {}{unchecked}{silenced}",
         count(report.engines, "engine"),
         count(errors, "error"),
         count(warnings, "warning"),
@@ -160,8 +178,9 @@ fn print_json(report: &Report, version: Version) {
             "line": finding.place.line,
             "what": finding.what,
             "why": finding.why,
-            "fix": finding.fix,
-            "haproxy": says(finding.rule, finding.severity).unwrap_or("says nothing"),
+            "fix": finding.fix.text,
+            "edits": finding.fix.edits.iter().map(edit).collect::<Vec<_>>(),
+            "haproxy": says(finding.haproxy).unwrap_or("says nothing"),
         })
     };
     let document = json!({
@@ -170,8 +189,19 @@ fn print_json(report: &Report, version: Version) {
         "errors": report.count(Severity::Error),
         "warnings": report.count(Severity::Warning),
         "notes": report.count(Severity::Note),
+        "not_checked": report.unchecked(),
         "silenced": report.silenced,
         "findings": report.findings.iter().map(finding).collect::<Vec<_>>(),
     });
     crate::cli::output::say_json(format_args!("{document:#}"));
+}
+
+fn edit(Edit { place, change }: &Edit) -> serde_json::Value {
+    let (change, text) = match change {
+        Change::Before(text) => ("before", Some(text)),
+        Change::After(text) => ("after", Some(text)),
+        Change::Replace(text) => ("replace", Some(text)),
+        Change::Remove => ("remove", None),
+    };
+    json!({ "file": &*place.file, "line": place.line, "change": change, "text": text })
 }

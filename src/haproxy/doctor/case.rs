@@ -1,8 +1,10 @@
 //! Everything that there is to examine: HAProxy's configuration, its engines, and what they send when.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::Context;
+use super::env::Env;
 use super::finding::{self, Findings, Severity};
 use super::line::{Line, Place, Text};
 use super::proxy::{Config, Kind, Proxy};
@@ -79,7 +81,8 @@ impl Engine {
 
     /// Messages that the agent sends by their events, where they are defined.
     pub(super) fn by_event(&self) -> impl Iterator<Item = &Section> {
-        let names = self.spoe.agent().map(|agent| agent.names("messages")).unwrap_or_default();
+        let mut names = self.spoe.agent().map(|agent| agent.names("messages")).unwrap_or_default();
+        names.dedup_by_key(|name| name.text);
         names.into_iter().filter_map(|name| self.spoe.message(name.text))
     }
 
@@ -128,11 +131,17 @@ pub(super) fn event(message: &Section) -> Setting<&str> {
 
 impl<'a> Case<'a> {
     /// Finds the engines of a configuration and reads their files.
-    pub(super) fn new(config: Config, loose: Vec<(String, Rc<Text>)>, context: &Context<'a>, out: &mut Findings) -> Self {
+    pub(super) fn new<'e>(
+        config: Config,
+        loose: Vec<(String, Rc<Text<'e>>)>,
+        filters: &BTreeMap<Place, Env<'e>>,
+        context: &Context<'a>,
+        out: &mut Findings,
+    ) -> Self {
         // A line that nobody could read may have said anything.
         let unread = out.has(&finding::SYNTAX);
         let lua = config.global.lines().iter().any(|line| line.get(0).is_some_and(|word| word.starts_with("lua-load")));
-        let mut engines = Engines { list: Vec::new(), texts: loose.clone(), unclear: lua || unread };
+        let mut engines = Engines { list: Vec::new(), texts: loose.clone(), filters, unclear: lua || unread };
         for (position, proxy) in config.proxies.iter().enumerate() {
             for line in proxy.lines().iter().filter(|line| line.is(&["filter", "spoe"])) {
                 engines.unclear |= line.maybe;
@@ -164,14 +173,16 @@ impl<'a> Case<'a> {
     }
 }
 
-struct Engines {
+struct Engines<'e, 'f> {
     list: Vec<Engine>,
     /// Files that have been read.
-    texts: Vec<(String, Rc<Text>)>,
+    texts: Vec<(String, Rc<Text<'e>>)>,
+    /// The environment at each filter.
+    filters: &'f BTreeMap<Place, Env<'e>>,
     unclear: bool,
 }
 
-impl Engines {
+impl<'e> Engines<'e, '_> {
     /// `filter spoe [engine NAME] config FILE`.
     fn filter(&mut self, proxy: usize, line: &Line, config: &Config, context: &Context<'_>, out: &mut Findings) {
         let after = |keyword: &str| {
@@ -193,11 +204,12 @@ impl Engines {
             Some(Some(name)) => Some(name.to_owned()),
             Some(None) => {
                 self.unclear = true;
+                unknown(line, "the engine of this filter", out);
                 return;
             }
         };
         let file = resolve(config, &line.place, path.text());
-        let text = match self.text(&file, context, out) {
+        let text = match self.text(&file, &line.place, context, out) {
             Ok(text) => text,
             Err(why) => {
                 self.unclear = true;
@@ -209,10 +221,15 @@ impl Engines {
                         "relative names are relative to where HAProxy is started, unless `default-path` in `global` says otherwise",
                         "give the file's place, or say `default-path config` in `global`; for files of another machine, --root DIR",
                     );
+                } else {
+                    unknown(line, "the SPOE file of this filter", out);
                 }
                 return;
             }
         };
+        if line.maybe {
+            unknown(line, "whether HAProxy reads this filter", out);
+        }
         let used = Use { proxy, line: line.clone() };
         if let Some(engine) = self.list.iter_mut().find(|engine| engine.file == file && engine.scope == scope) {
             engine.uses.push(used);
@@ -228,11 +245,12 @@ impl Engines {
         self.list.push(Engine { name, scope, file, spoe, uses: vec![used] });
     }
 
-    fn text(&mut self, file: &str, context: &Context<'_>, out: &mut Findings) -> Result<Rc<Text>, String> {
+    fn text(&mut self, file: &str, filter: &Place, context: &Context<'_>, out: &mut Findings) -> Result<Rc<Text<'e>>, String> {
         if let Some((_, text)) = self.texts.iter().find(|(name, _)| name == file) {
             return Ok(text.clone());
         }
-        let mut text = super::read_text(file, &(context.read)(file)?, context, out);
+        let mut env = self.filters.get(filter).cloned().unwrap_or_default();
+        let mut text = super::read_text(file, &(context.read)(file)?, context, &mut env, out);
         out.ignore(std::mem::take(&mut text.ignored));
         let text = Rc::new(text);
         self.texts.push((file.to_owned(), text.clone()));
@@ -240,7 +258,7 @@ impl Engines {
     }
 
     /// Engines of an SPOE file that no filter names.
-    fn loose(&mut self, file: &str, text: &Text) {
+    fn loose(&mut self, file: &str, text: &Text<'_>) {
         if self.list.iter().any(|engine| engine.file == file) {
             return;
         }
@@ -256,7 +274,21 @@ impl Engines {
     }
 }
 
-fn missing_scope(line: &Line, file: &str, scope: Option<&str>, text: &Text, out: &mut Findings) {
+/// A filter of which nothing is checked.
+fn unknown(line: &Line, what: &str, out: &mut Findings) {
+    let names: Vec<_> = line.words.iter().flat_map(Word::unknown).map(|name| format!("--env {name}=VALUE")).collect();
+    let fix = if names.is_empty() { finding::GIVE.to_owned() } else { names.join(" ") };
+    out.add_at(
+        &finding::NOT_CHECKED,
+        Severity::Note,
+        &line.place,
+        format!("{what} depends on what only HAProxy sees: its messages and rules are not checked"),
+        "the environment of HAProxy is not that of this command",
+        fix,
+    );
+}
+
+fn missing_scope(line: &Line, file: &str, scope: Option<&str>, text: &Text<'_>, out: &mut Findings) {
     let there: Vec<_> = scopes_with_agent(text)
         .into_iter()
         .map(|(scope, place)| match scope {

@@ -1,6 +1,7 @@
 //! `.if`, `.elif`, `.else`, `.endif`: what can be told of them without running HAProxy.
 
-use super::word::Word;
+use super::env::Env;
+use super::word::{Value, Word};
 use crate::haproxy::Version;
 
 /// True, false, or not known here.
@@ -52,11 +53,11 @@ struct Block {
 
 impl Blocks {
     /// Takes a line that opens or closes a block or says something at start; false if it's none.
-    pub(super) fn directive(&mut self, words: &[Word], version: Version) -> bool {
+    pub(super) fn directive(&mut self, words: &[Word], version: Version, env: &Env<'_>) -> bool {
         let Some(directive) = words.first().map(Word::text).filter(|word| word.starts_with('.')) else { return false };
         let expression = || {
             let words: Option<Vec<_>> = words.get(1..).unwrap_or_default().iter().map(Word::known).collect();
-            words.map_or(Tri::Unknown, |words| evaluate(&words.join(" "), version))
+            words.map_or(Tri::Unknown, |words| evaluate(&words.join(" "), version, env))
         };
         match directive {
             ".if" => self.0.push(Block { condition: expression(), before: Tri::False }),
@@ -82,24 +83,36 @@ impl Blocks {
 }
 
 /// An expression. Parentheses around more than a predicate's arguments are left alone.
-fn evaluate(expression: &str, version: Version) -> Tri {
-    let all_of = |text: &str| text.split("&&").fold(Tri::True, |state, term| state.and(evaluate_term(term.trim(), version)));
+fn evaluate(expression: &str, version: Version, env: &Env<'_>) -> Tri {
+    let all_of = |text: &str| text.split("&&").fold(Tri::True, |state, term| state.and(evaluate_term(term.trim(), version, env)));
     expression.split("||").fold(Tri::False, |state, terms| state.or(all_of(terms)))
 }
 
-fn evaluate_term(term: &str, version: Version) -> Tri {
+fn evaluate_term(term: &str, version: Version, env: &Env<'_>) -> Tri {
     if let Some(term) = term.strip_prefix('!') {
-        return evaluate_term(term.trim_start(), version).not();
+        return evaluate_term(term.trim_start(), version, env).not();
     }
-    let predicate = |name: &str| term.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')');
     match term {
-        "" | "false" | "0" => Tri::False,
-        "true" | "1" => Tri::True,
-        _ => match (predicate("version_atleast"), predicate("version_before")) {
-            (Some(than), _) => version.is_at_least(than).map_or(Tri::Unknown, Tri::from),
-            (_, Some(than)) => version.is_at_least(than).map_or(Tri::Unknown, Tri::from).not(),
-            _ => Tri::Unknown,
+        "" | "false" | "0" => return Tri::False,
+        "true" | "1" => return Tri::True,
+        _ => {}
+    }
+    let Some((predicate, args)) = term.strip_suffix(')').and_then(|term| term.split_once('(')) else { return Tri::Unknown };
+    let at_least = |than| version.is_at_least(than).map_or(Tri::Unknown, Tri::from);
+    let pair = |test: fn(&str, &str) -> bool| {
+        args.split_once(',').map_or(Tri::Unknown, |(left, right)| test(left.trim(), right.trim()).into())
+    };
+    match predicate {
+        "version_atleast" => at_least(args),
+        "version_before" => at_least(args).not(),
+        "defined" => match env.value(args.trim()) {
+            Value::Known(value) => value.is_some().into(),
+            Value::Guess(_) => Tri::Unknown,
         },
+        "streq" => pair(|left, right| left == right),
+        "strneq" => pair(|left, right| left != right),
+        "strstr" => pair(|text, part| text.contains(part)),
+        _ => Tri::Unknown,
     }
 }
 
@@ -121,8 +134,12 @@ mod tests {
             ("defined(X) && false", Tri::False),
             ("feature(LUA) || true", Tri::True),
             ("(true)", Tri::Unknown),
+            ("defined(GIVEN)", Tri::True),
+            ("streq(a,a) && strneq(a,b) && strstr(abc,b)", Tri::True),
+            ("streq(a,b)", Tri::False),
         ] {
-            assert_eq!(evaluate(expression, version), value, "{expression}");
+            let env = Env::new(&|_| None, &[("GIVEN".into(), String::new())]);
+            assert_eq!(evaluate(expression, version, &env), value, "{expression}");
         }
     }
 }

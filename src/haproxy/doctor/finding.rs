@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use super::fix::Fix;
 use super::line::{Line, Place};
 
 /// How bad a finding is.
@@ -56,10 +57,13 @@ macro_rules! rules {
 
 rules! {
     // Engines, messages and groups.
+    NOT_CHECKED = "not-checked", Note, Silent;
     SYNTAX = "syntax", Error, Refuses;
     SPOE_FILE = "spoe-file", Error, Refuses;
     ENGINE_SCOPE = "engine-scope", Error, Refuses;
     DUPLICATE = "duplicate", Error, Refuses;
+    ARGUMENTS = "arguments", Error, Refuses;
+    UNKNOWN_ACL = "unknown-acl", Error, Refuses;
     UNKNOWN_KEYWORD = "unknown-keyword", Error, Refuses;
     USE_BACKEND = "use-backend", Error, Refuses;
     UNKNOWN_MESSAGE = "unknown-message", Error, Refuses;
@@ -114,6 +118,7 @@ rules! {
     VAR_SCOPE = "var-scope", Error, Silent;
     FAILS_OPEN = "fails-open", Warning, Silent;
     FAILS_CLOSED = "fails-closed", Note, Silent;
+    BOOL_VALUE = "bool-value", Error, Silent;
     RAW_PATH = "raw-path", Warning, Silent;
     STALE_VERDICT = "stale-verdict", Warning, Silent;
     FORGED_HEADER = "forged-header", Warning, Silent;
@@ -137,11 +142,16 @@ pub(crate) struct Finding {
     pub(crate) rule: &'static Rule,
     /// The rule's, unless this one is milder or worse.
     pub(crate) severity: Severity,
+    /// The rule's, unless HAProxy is milder with this one.
+    pub(crate) haproxy: Haproxy,
     pub(crate) place: Place,
     pub(crate) what: String,
     pub(crate) why: String,
-    pub(crate) fix: String,
+    pub(crate) fix: Fix,
 }
+
+/// What to do about a value that only HAProxy sees.
+pub(super) const GIVE: &str = "--env NAME=VALUE, for each variable of the environment that decides it";
 
 /// Collects findings: each once, none where HAProxy may not read the line, none that a comment silences.
 #[derive(Default)]
@@ -166,11 +176,12 @@ impl Findings {
         line: &Line,
         what: impl Into<String>,
         why: impl Into<String>,
-        fix: impl Into<String>,
+        fix: impl Into<Fix>,
     ) {
         self.add_as(rule, rule.severity, line, what, why, fix);
     }
 
+    /// A milder or worse case. What is milder than an error HAProxy takes.
     pub(super) fn add_as(
         &mut self,
         rule: &'static Rule,
@@ -178,11 +189,30 @@ impl Findings {
         line: &Line,
         what: impl Into<String>,
         why: impl Into<String>,
-        fix: impl Into<String>,
+        fix: impl Into<Fix>,
     ) {
+        let (what, why, fix) = (what.into(), why.into(), fix.into());
         if !line.maybe {
             self.add_at(rule, severity, &line.place, what, why, fix);
+        } else if severity != Severity::Note {
+            let what = format!("whether HAProxy reads this line is not known; if it does: {what} [{}]", rule.id);
+            let why = "it stands in a conditional block that depends on what only HAProxy sees";
+            self.add_at(&NOT_CHECKED, Severity::Note, &line.place, what, why, GIVE);
         }
+    }
+
+    /// A case that HAProxy takes without a word, though it refuses others.
+    pub(super) fn add_silent(
+        &mut self,
+        rule: &'static Rule,
+        line: &Line,
+        what: impl Into<String>,
+        why: impl Into<String>,
+        fix: impl Into<Fix>,
+    ) {
+        let before = self.found.len();
+        self.add(rule, line, what, why, fix);
+        self.found.iter_mut().skip(before).for_each(|finding| finding.haproxy = Haproxy::Silent);
     }
 
     pub(super) fn add_at(
@@ -192,13 +222,21 @@ impl Findings {
         place: &Place,
         what: impl Into<String>,
         why: impl Into<String>,
-        fix: impl Into<String>,
+        fix: impl Into<Fix>,
     ) {
-        let finding = Finding { rule, severity, place: place.clone(), what: what.into(), why: why.into(), fix: fix.into() };
-        if self.found.contains(&finding) {
+        let haproxy = match (rule.haproxy, severity) {
+            (Haproxy::Refuses, Severity::Warning | Severity::Note) => Haproxy::Silent,
+            (Haproxy::WarnsOfMilder, Severity::Warning) => Haproxy::Warns,
+            (Haproxy::WarnsOfMilder, _) => Haproxy::Silent,
+            (haproxy, _) => haproxy,
+        };
+        let (place, what, why, fix) = (place.clone(), what.into(), why.into(), fix.into());
+        let finding = Finding { rule, severity, haproxy, place, what, why, fix };
+        let same = |other: &Finding| (other.rule, &other.place, &other.what) == (finding.rule, &finding.place, &finding.what);
+        if self.found.iter().any(same) {
             return;
         }
-        if self.ignored.contains(&(place.clone(), rule.id.to_owned())) {
+        if self.ignored.contains(&(finding.place.clone(), rule.id.to_owned())) {
             self.silenced += 1;
             return;
         }

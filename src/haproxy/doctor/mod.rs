@@ -6,13 +6,17 @@
 //!                                           └──spoe──▶ agent, messages, groups ────────┘
 //! ```
 //!
-//! What can't be told from the text (a value of the environment, a conditional block, Lua) makes no finding: somebody runs
-//! this in CI, and a false alarm there is worse than a trap that was overlooked. docs/doctor.md has all findings.
+//! What can't be told from the text (a value of the environment, a conditional block) makes a note that it was not checked, and
+//! Lua makes none at all: people run this in CI, where a false alarm is worse than a trap that was overlooked. docs/doctor.md has
+//! all findings.
 
 mod case;
 mod checks;
 mod condition;
+mod env;
 mod finding;
+mod fix;
+mod guard;
 mod line;
 mod proxy;
 mod route;
@@ -20,15 +24,19 @@ mod rules;
 mod settings;
 mod spoe;
 mod thing;
+mod verdict;
 mod word;
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-pub(crate) use self::finding::{Finding, Haproxy, Rule, Severity};
+pub(crate) use self::finding::{Finding, Haproxy, Severity};
+pub(crate) use self::fix::{Change, Edit};
 
 use self::case::Case;
+use self::env::Env;
 use self::finding::Findings;
-use self::line::Text;
+use self::line::{Fault, Text};
 use self::proxy::Config;
 use super::{Version, path, sample};
 use crate::config;
@@ -39,8 +47,10 @@ pub(crate) struct Context<'a> {
     pub(crate) version: Version,
     /// Reads a file that the configuration names; an error says why it can't.
     pub(crate) read: &'a dyn Fn(&str) -> Result<String, String>,
-    /// Looks up a variable of the environment, for names of files.
+    /// Looks up a variable of this process's environment, for names of files.
     pub(crate) env: &'a dyn Fn(&str) -> Option<String>,
+    /// Variables of HAProxy's environment.
+    pub(crate) given: &'a [(String, String)],
     /// The bridge that HAProxy asks.
     pub(crate) bridge: Option<&'a config::Config>,
 }
@@ -63,6 +73,11 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// How much was not checked, since only HAProxy sees what decides it.
+    pub(crate) fn unchecked(&self) -> usize {
+        self.findings.iter().filter(|finding| finding.rule == &finding::NOT_CHECKED).count()
+    }
+
     pub(crate) fn count(&self, severity: Severity) -> usize {
         self.findings.iter().filter(|finding| finding.severity == severity).count()
     }
@@ -73,16 +88,19 @@ pub(crate) fn examine(files: &[Source], context: &Context<'_>) -> Report {
     let mut out = Findings::default();
     let mut own = Vec::new();
     let mut loose = Vec::new();
+    let mut env = Env::new(context.env, context.given);
+    let mut filters = BTreeMap::new();
     for Source { name, text } in files {
-        let mut text = read_text(name, text, context, &mut out);
+        let mut text = read_text(name, text, context, &mut env, &mut out);
         out.ignore(std::mem::take(&mut text.ignored));
+        filters.append(&mut text.filters);
         if spoe::is_spoe(&text) {
             loose.push((name.clone(), Rc::new(text)));
         } else {
             own.push(text.lines);
         }
     }
-    let case = Case::new(Config::read(own), loose, context, &mut out);
+    let case = Case::new(Config::read(own), loose, &filters, context, &mut out);
     checks::all(&case, &mut out);
     let engines = case.engines.len();
     let (findings, silenced) = out.finish();
@@ -95,6 +113,7 @@ impl Report {
         self.findings.extend(warnings.iter().map(|warning| Finding {
             rule: &finding::BRIDGE_WARNING,
             severity: Severity::Warning,
+            haproxy: Haproxy::Silent,
             place: line::Place { file: file.into(), line: 1 },
             what: warning.to_string(),
             why: "what lets pass, or is set twice, at the bridge does so whatever HAProxy's rules say".into(),
@@ -103,18 +122,26 @@ impl Report {
     }
 }
 
-/// Reads a text; lines that HAProxy refuses are found at once.
-fn read_text(name: &str, text: &str, context: &Context<'_>, out: &mut Findings) -> Text {
-    let mut text = line::read(name, text, context.version, context.env);
-    for (place, error) in text.errors.drain(..) {
-        out.add_at(
-            &finding::SYNTAX,
-            Severity::Error,
-            &place,
-            error.to_string(),
-            "quotes, escapes and `\"${NAME}\"` follow sections 2.2 and 2.3 of HAProxy's manual",
-            "close it, or escape it with a backslash",
-        );
+/// Reads a text; lines that HAProxy refuses as it reads them are found at once.
+fn read_text<'a>(name: &str, text: &str, context: &Context<'_>, env: &mut Env<'a>, out: &mut Findings) -> Text<'a> {
+    let text = line::read(name, text, context.version, env);
+    for (place, fault) in &text.faults {
+        let (why, fix) = match fault {
+            Fault::Word(_) => (
+                "quotes, escapes and `\"${NAME}\"` follow sections 2.2 and 2.3 of HAProxy's manual",
+                "close it, or escape it with a backslash",
+            ),
+            Fault::Mark => ("HAProxy takes it for a part of the first word", "save the file as UTF-8 without a byte order mark"),
+            Fault::NoScope | Fault::Scope(_) | Fault::AfterScope(_) => (
+                "a scope is a line of its own, and its name has letters, digits, `_`, `-`, `.` and `:`, without spaces around it",
+                "[bridge]",
+            ),
+            Fault::Continued => (
+                "HAProxy has no lines that go on in the next: it takes the backslash for a word, and the next line for one of its own",
+                "write one long line, or several `args`, `messages` and `groups` lines, which add up",
+            ),
+        };
+        out.add_at(&finding::SYNTAX, Severity::Error, place, fault.to_string(), why, fix);
     }
     text
 }

@@ -52,6 +52,16 @@ impl Proxy {
         format!("{kind} `{}`", self.name)
     }
 
+    /// Whether requests of this proxy may go on to a backend, as far as its lines tell.
+    pub(super) fn may_reach(&self, backend: &Proxy) -> bool {
+        if !self.has_frontend() || !backend.has_backend() {
+            return false;
+        }
+        let choices = self.lines.iter().filter(|line| matches!(line.get(0), Some("use_backend" | "default_backend")));
+        let names: Option<Vec<_>> = choices.map(|line| line.get(1).filter(|name| !name.contains('%'))).collect();
+        names.is_none_or(|names| names.contains(&&*backend.name))
+    }
+
     /// Whether a line of [`Settings::lines`] came from `defaults`.
     pub(super) fn inherits(&self, line: &Line) -> bool {
         self.lines.iter().take(self.inherited).any(|own| own.place == line.place)
@@ -269,12 +279,13 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
+    use super::super::env::Env;
     use super::super::line::read;
     use super::*;
     use crate::haproxy::Version;
 
     fn config(texts: &[&str]) -> Config {
-        let lines = |text: &&str| read("f", text, Version::DEFAULT, &|_| None).lines;
+        let lines = |text: &&str| read("f", text, Version::DEFAULT, &mut Env::default()).lines;
         Config::read(texts.iter().map(lines).collect())
     }
 

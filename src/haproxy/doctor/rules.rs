@@ -113,9 +113,46 @@ impl<'a> Rule<'a> {
         self.line.get(position).unwrap_or_default()
     }
 
-    /// Refuses the request, or sends it elsewhere.
+    /// Refuses the request, or sends the client elsewhere.
     pub(super) fn refuses(&self) -> bool {
-        matches!(self.action(), "deny" | "reject" | "tarpit" | "silent-drop")
+        match self.action() {
+            "deny" | "reject" | "tarpit" | "silent-drop" | "redirect" | "auth" | "set-status" => true,
+            "close" => self.line.get(0) == Some("tcp-response"),
+            // Pages with status 200 are answers.
+            "return" => {
+                let position = self.action.iter().position(|word| word.known() == Some("status"));
+                let status = position.and_then(|position| self.action.get(position + 1)?.known()?.parse().ok());
+                status.is_some_and(|status: u16| status >= 300)
+            }
+            _ => false,
+        }
+    }
+
+    /// The backend that a `use_backend` names.
+    pub(super) fn uses_backend(&self) -> Option<&'a str> {
+        self.line.get(1).filter(|_| self.line.get(0) == Some("use_backend"))
+    }
+
+    /// `set-var(name)` and the like, and the expression that it takes.
+    pub(super) fn sets(&self) -> Option<(&'a str, Option<&'a str>)> {
+        let position = self.action.iter().position(|word| word.known().is_some_and(|word| word.starts_with("set-var")))?;
+        let at = |position: usize| self.action.get(position).and_then(Word::known);
+        Some((at(position)?, at(position + 1)))
+    }
+
+    /// Whether it is `unless` rather than `if`, and the words after that.
+    pub(super) fn condition(&self) -> Option<(bool, &'a [Word])> {
+        self.condition.as_ref().map(|condition| (condition.unless, condition.words))
+    }
+
+    /// The words of its condition in its line, the `if` or `unless` left out.
+    pub(super) fn condition_words(&self) -> (usize, usize) {
+        (self.action.len() + 1, self.line.words.len())
+    }
+
+    /// The text of what it does, without its condition.
+    pub(super) fn action_text(&self) -> &'a str {
+        self.line.text(0..self.action.len())
     }
 
     /// The variables that it reads, its condition left out.
@@ -125,11 +162,6 @@ impl<'a> Rule<'a> {
 
     pub(super) fn is_conditional(&self) -> bool {
         self.condition.is_some()
-    }
-
-    /// The words of its condition, and whether it's `unless`.
-    pub(super) fn condition(&self) -> Option<(bool, &'a [Word])> {
-        self.condition.as_ref().map(|condition| (condition.unless, condition.words))
     }
 }
 
@@ -155,14 +187,14 @@ impl<'a> Rules<'a> {
 
     /// The variables that a rule reads, those of its ACLs too.
     pub(super) fn reads(&self, rule: &Rule<'a>) -> Vec<VarName<'a>> {
-        let mut names: Vec<_> = rule.action.iter().flat_map(|word| sample::reads(word.text())).collect();
+        let mut names: Vec<_> = rule.action.iter().filter_map(Word::known).flat_map(sample::reads).collect();
         names.extend(self.condition_reads(rule));
         names
     }
 
     /// The variables that a rule's condition reads.
     pub(super) fn condition_reads(&self, rule: &Rule<'a>) -> Vec<VarName<'a>> {
-        self.condition_words(rule).flat_map(|word| sample::reads(word.text())).collect()
+        self.condition_words(rule).filter_map(Word::known).flat_map(sample::reads).collect()
     }
 
     /// Whether it's a question whether something is there, not what it says.
@@ -170,11 +202,41 @@ impl<'a> Rules<'a> {
         self.condition_words(rule).any(|word| word.known() == Some("found"))
     }
 
+    /// The line of a rule or of an ACL of its condition that reads a variable.
+    pub(super) fn line_with(&self, rule: &Rule<'a>, name: VarName<'_>) -> &'a Line {
+        let reads = |line: &Line| line.words.iter().filter_map(Word::known).flat_map(sample::reads).any(|read| read == name);
+        let words = rule.condition.as_ref().map(|condition| condition.words).unwrap_or_default();
+        let mut acls = words.iter().flat_map(|word| self.acls(word.text().trim_start_matches('!')));
+        if reads(rule.line) { rule.line } else { acls.find(|acl| reads(acl)).unwrap_or(rule.line) }
+    }
+
+    /// The variables that an ACL reads.
+    pub(super) fn reads_of_acl(&self, name: &str) -> Vec<VarName<'a>> {
+        self.acls(name).flat_map(|acl| acl.from(2)).filter_map(Word::known).flat_map(sample::reads).collect()
+    }
+
     /// The words of a rule's condition and those of the ACLs that it names.
     pub(super) fn condition_words(&self, rule: &Rule<'a>) -> impl Iterator<Item = &'a Word> {
         let words = rule.condition.as_ref().map(|condition| condition.words).unwrap_or_default();
         let named = words.iter().flat_map(|word| self.acls(word.text().trim_start_matches('!'))).flat_map(|acl| acl.from(2));
         words.iter().chain(named)
+    }
+
+    /// As [`Self::applies_without`], by those alternatives alone that read such a variable.
+    pub(super) fn decides_without(&self, rule: &Rule<'a>, absent: &dyn Fn(VarName<'_>) -> bool) -> Tri {
+        let Some(condition) = rule.condition.as_ref().filter(|condition| !condition.unless) else {
+            return self.applies_without(rule, absent);
+        };
+        let reads = |words: &&[Word]| self.reads_of(words).into_iter().any(absent);
+        let alternatives = condition.words.split(is_or).filter(reads);
+        let evaluation = Evaluation { rules: self, absent };
+        alternatives.fold(Tri::False, |state, terms| state.or(evaluation.all_of(terms)))
+    }
+
+    /// The variables that a part of a condition reads.
+    fn reads_of(&self, words: &'a [Word]) -> Vec<VarName<'a>> {
+        let named = words.iter().flat_map(|word| self.reads_of_acl(word.text().trim_start_matches('!')));
+        words.iter().filter_map(Word::known).flat_map(sample::reads).chain(named).collect()
     }
 
     /// Whether a rule applies while none of the variables that `absent` holds for is there.
@@ -185,6 +247,11 @@ impl<'a> Rules<'a> {
     }
 }
 
+/// What stands between alternatives.
+pub(super) fn is_or(word: &Word) -> bool {
+    matches!(word.known(), Some("or" | "||"))
+}
+
 struct Evaluation<'a, 'r> {
     rules: &'r Rules<'a>,
     absent: &'r dyn Fn(VarName<'_>) -> bool,
@@ -193,7 +260,7 @@ struct Evaluation<'a, 'r> {
 impl Evaluation<'_, '_> {
     /// Terms side by side must all hold; `or` and `||` stand between alternatives.
     fn any_of(&self, words: &[Word]) -> Tri {
-        let alternatives = words.split(|word| matches!(word.known(), Some("or" | "||")));
+        let alternatives = words.split(is_or);
         alternatives.fold(Tri::False, |state, terms| state.or(self.all_of(terms)))
     }
 
@@ -245,15 +312,14 @@ impl Evaluation<'_, '_> {
             "always_false" => return Tri::False,
             _ => {}
         }
-        let parsed = sample::parse(expression);
-        // A second argument is a default.
-        let plain = parsed.fetch.name == "var" && !parsed.fetch.args.contains(',');
-        if plain && (self.absent)(VarName { full: parsed.fetch.args }) { Tri::False } else { Tri::Unknown }
+        let absent = sample::plain_variable(expression).is_some_and(|name| (self.absent)(name));
+        if absent { Tri::False } else { Tri::Unknown }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::env::Env;
     use super::super::line::read;
     use super::super::proxy::Config;
     use super::*;
@@ -261,7 +327,7 @@ mod tests {
 
     fn applies(lines: &str, condition: &str) -> Tri {
         let text = format!("frontend f\n{lines}\n http-request deny {condition}\n");
-        let config = Config::read(vec![read("f", &text, Version::DEFAULT, &|_| None).lines]);
+        let config = Config::read(vec![read("f", &text, Version::DEFAULT, &mut Env::default()).lines]);
         let rules = Rules::new(&config.proxies[0]);
         rules.applies_without(&rules.list[0], &|name| name.under("br").is_some())
     }
@@ -294,7 +360,7 @@ mod tests {
     fn rules_run_in_stages() {
         let text = "frontend f\n http-response deny\n use_backend b if { var(txn.br.x) -m found }\n http-request send-spoe-group br g if a\n \
                     acl a var(txn.br.y) -m found\n tcp-request content reject\n";
-        let config = Config::read(vec![read("f", text, Version::DEFAULT, &|_| None).lines]);
+        let config = Config::read(vec![read("f", text, Version::DEFAULT, &mut Env::default()).lines]);
         let rules = Rules::new(&config.proxies[0]);
         let stages: Vec<_> = rules.list.iter().map(|rule| rule.stage).collect();
         assert_eq!(stages, [Stage::TcpRequest, Stage::HttpRequest, Stage::UseBackend, Stage::HttpResponse]);

@@ -11,6 +11,10 @@ pub(super) struct Spoe {
     pub(super) agents: Vec<Section>,
     pub(super) messages: Vec<Section>,
     pub(super) groups: Vec<Section>,
+    /// Lines that begin sections of HAProxy's own configuration, and whether HAProxy overlooks them.
+    pub(super) foreign: Vec<(Line, bool)>,
+    /// Lines before all sections.
+    pub(super) outside: Vec<Line>,
 }
 
 /// A `spoe-agent`, `spoe-message` or `spoe-group`.
@@ -58,20 +62,31 @@ pub(super) struct Name<'a> {
 
 impl Spoe {
     /// What HAProxy takes of a file for an engine: the sections under `[engine]`; those under no scope for a filter without one.
-    pub(super) fn read(text: &Text, engine: Option<&str>) -> Self {
+    pub(super) fn read(text: &Text<'_>, engine: Option<&str>) -> Self {
         let mut spoe = Self::default();
         let mut kind = None;
+        let mut foreign = false;
         for line in text.lines.iter().filter(|line| line.scope.as_deref() == engine) {
             let sections = match line.get(0) {
                 Some("spoe-agent") => &mut spoe.agents,
                 Some("spoe-message") => &mut spoe.messages,
                 Some("spoe-group") => &mut spoe.groups,
+                Some(word) if OWN.contains(&word) => {
+                    // The last section goes on for HAProxy, and messages may have lines of any kind.
+                    spoe.foreign.push((line.clone(), matches!(kind, Some(Kind::Message))));
+                    foreign = true;
+                    continue;
+                }
+                _ if foreign => continue,
                 _ => {
                     let sections = match kind {
                         Some(Kind::Agent) => &mut spoe.agents,
                         Some(Kind::Message) => &mut spoe.messages,
                         Some(Kind::Group) => &mut spoe.groups,
-                        None => continue,
+                        None => {
+                            spoe.outside.push(line.clone());
+                            continue;
+                        }
                     };
                     if let Some(section) = sections.last_mut() {
                         section.lines.push(line.clone());
@@ -79,6 +94,7 @@ impl Spoe {
                     continue;
                 }
             };
+            foreign = false;
             let name = line.get(1).unwrap_or_default().to_owned();
             sections.push(Section { name, head: line.clone(), lines: Vec::new() });
             kind = match line.get(0) {
@@ -107,6 +123,10 @@ impl Spoe {
     }
 }
 
+/// Sections that belong into HAProxy's own files.
+const OWN: [&str; 5] = ["global", "defaults", "frontend", "backend", "listen"];
+
+#[derive(Clone, Copy)]
 enum Kind {
     Agent,
     Message,
@@ -114,21 +134,21 @@ enum Kind {
 }
 
 /// Whether a text is an SPOE file rather than HAProxy's own.
-pub(super) fn is_spoe(text: &Text) -> bool {
-    let own = ["global", "defaults", "frontend", "backend", "listen"];
+pub(super) fn is_spoe(text: &Text<'_>) -> bool {
     let sections = ["spoe-agent", "spoe-message", "spoe-group"];
     let mut words = text.lines.iter().filter_map(|line| line.get(0));
-    words.find(|word| own.contains(word) || sections.contains(word)).is_some_and(|word| sections.contains(&word))
+    words.find(|word| OWN.contains(word) || sections.contains(word)).is_some_and(|word| sections.contains(&word))
 }
 
 /// Where a scope of a file that holds an agent begins, and its name; no place for sections under none.
-pub(super) fn scopes_with_agent(text: &Text) -> Vec<(Option<Rc<str>>, &Place)> {
+pub(super) fn scopes_with_agent<'t>(text: &'t Text<'_>) -> Vec<(Option<Rc<str>>, &'t Place)> {
     let agents = text.lines.iter().filter(|line| line.is(&["spoe-agent"]));
     agents.map(|line| (line.scope.clone(), &line.place)).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::env::Env;
     use super::super::line::read;
     use super::*;
     use crate::haproxy::Version;
@@ -139,7 +159,7 @@ mod tests {
             "f",
             "spoe-agent plain\n use-backend p\n[br]\nspoe-agent a\n messages m n\n messages o\nspoe-message m\n event x\n[other]\nspoe-message q\n",
             Version::DEFAULT,
-            &|_| None,
+            &mut Env::default(),
         );
         let spoe = Spoe::read(&text, Some("br"));
         let names: Vec<_> = spoe.agent().unwrap().names("messages").iter().map(|name| name.text.to_owned()).collect();

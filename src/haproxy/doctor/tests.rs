@@ -15,7 +15,7 @@ defaults
 frontend www
     bind 127.0.0.1:8080
     filter spoe engine bridge config spoe.cfg
-    http-request deny if { var(txn.br.allow) -m bool false }
+    http-request deny if { var(txn.br.allow) -m found } !{ var(txn.br.allow) -m bool }
     http-request deny if { var(txn.br.error) -m found }
 backend spop-bridge
     mode spop
@@ -38,7 +38,7 @@ spoe-message check-request
 
 fn examine_as(version: Version, haproxy: &str, spoe: &str) -> Report {
     let read = |name: &str| if name.ends_with("spoe.cfg") { Ok(spoe.to_owned()) } else { Err("no such file".to_owned()) };
-    let context = Context { version, read: &read, env: &|_| None, bridge: None };
+    let context = Context { version, read: &read, env: &|_| None, given: &[], bridge: None };
     examine(&[Source { name: "haproxy.cfg".into(), text: haproxy.into() }], &context)
 }
 
@@ -68,9 +68,10 @@ fn nothing_is_found_twice() {
     assert_eq!(found(&second, &SPOE.replace("timeout processing 100ms", "log global")), [("processing-timeout", 2)]);
 }
 
-/// What isn't known here makes no finding: values of the environment, conditional blocks, Lua.
+/// What only HAProxy sees (values of the environment, conditional blocks) is named, and nothing else said of it. With Lua absence
+/// proves nothing.
 #[test]
-fn what_cannot_be_told_is_left_alone() {
+fn what_cannot_be_told_is_named() {
     for (from, to) in [
         ("server bridge1 127.0.0.1:9000 check", "server bridge1 127.0.0.1:9000 \"${CHECK}\""),
         ("    mode spop\n", "    mode \"$MODE\"\n"),
@@ -80,12 +81,41 @@ fn what_cannot_be_told_is_left_alone() {
         ("engine bridge", "engine \"$ENGINE\""),
     ] {
         assert!(HAPROXY.contains(from));
-        assert_eq!(found(&HAPROXY.replace(from, to), SPOE), [], "{to}");
+        let found = found(&HAPROXY.replace(from, to), SPOE);
+        assert!(found.len() == 1 && found[0].0 == "not-checked", "{to}: {found:?}");
     }
+    let prefix = SPOE.replace("var-prefix br", "var-prefix \"$PREFIX\"");
+    assert_eq!(found(HAPROXY, &prefix), [("not-checked", 4)]);
+    let both = HAPROXY.replace("    bind", ".if defined(X)\n    filter spoe engine bridge config spoe.cfg\n.endif\n    bind");
+    assert_eq!(found(&both, SPOE), [("not-checked", 7)], "a second filter that may not be there");
     let never_set = HAPROXY.replace("txn.br.allow", "txn.mine");
     assert_eq!(found(&never_set, SPOE), [("no-prefix", 8)]);
     assert_eq!(found(&format!("global\n    lua-load x.lua\n{never_set}"), SPOE), []);
     assert_eq!(found(&never_set.replace("    bind", "    http-request set-var(txn.mine) bool(true)\n    bind"), SPOE), []);
+}
+
+#[test]
+fn values_are_those_of_the_configuration_and_of_the_command_line() {
+    let unchecked = |haproxy: &str, given: &[(&str, &str)]| {
+        let given: Vec<_> = given.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let read = |name: &str| if name.ends_with("spoe.cfg") { Ok(SPOE.to_owned()) } else { Err("no such file".to_owned()) };
+        let context = Context { version: Version::DEFAULT, read: &read, env: &|_| None, given: &given, bridge: None };
+        let report = examine(&[Source { name: "haproxy.cfg".into(), text: haproxy.into() }], &context);
+        let others: Vec<_> = report.findings.iter().map(|finding| finding.rule.id).filter(|id| *id != "not-checked").collect();
+        assert_eq!(others, [""; 0], "{haproxy}");
+        (report.engines, report.unchecked())
+    };
+    let asks = HAPROXY.replace("engine bridge", "engine \"${ENGINE}\"");
+    assert_eq!(unchecked(&asks, &[]), (0, 1), "never a silent pass");
+    assert_eq!(unchecked(&asks, &[("ENGINE", "bridge")]), (1, 0));
+    for global in ["setenv ENGINE bridge", "presetenv ENGINE bridge", "setenv X bridge\n setenv ENGINE \"$X\""] {
+        assert_eq!(unchecked(&format!("global\n {global}\n{asks}"), &[]), (1, 0), "{global}");
+    }
+    for global in ["setenv ENGINE \"$OTHER\"", "resetenv ENGINE", ".if defined(X)\n setenv ENGINE bridge\n.endif"] {
+        assert_eq!(unchecked(&format!("global\n {global}\n{asks}"), &[]), (0, 1), "{global}");
+    }
+    assert_eq!(unchecked(&asks.replace("${ENGINE}", "${ENGINE-bridge}"), &[]), (1, 0));
+    assert_eq!(unchecked(&format!("{asks}global\n setenv ENGINE bridge\n"), &[]), (0, 1), "from the top to the bottom");
 }
 
 #[test]
@@ -96,7 +126,7 @@ fn files_are_looked_for_where_haproxy_does() {
             asked.borrow_mut().push(name.to_owned());
             Err("no".to_owned())
         };
-        let context = Context { version: Version::DEFAULT, read: &read, env: &|_| None, bridge: None };
+        let context = Context { version: Version::DEFAULT, read: &read, env: &|_| None, given: &[], bridge: None };
         let text = format!("global\n    {global}\nfrontend f\n    filter spoe config {path}\n");
         examine(&[Source { name: "/etc/haproxy/conf/a.cfg".into(), text }], &context);
         asked.into_inner().join(" ")
@@ -115,7 +145,8 @@ fn files_are_looked_for_where_haproxy_does() {
 
 #[test]
 fn spoe_files_are_examined_alone_too() {
-    let context = Context { version: Version::new(3, 0), read: &|_| Err(String::new()), env: &|_| None, bridge: None };
+    let context =
+        Context { version: Version::new(3, 0), read: &|_| Err(String::new()), env: &|_| None, given: &[], bridge: None };
     let report = examine(&[Source { name: "spoe.cfg".into(), text: SPOE.into() }], &context);
     let ids: Vec<_> = report.findings.iter().map(|finding| finding.rule.id).collect();
     assert_eq!((report.engines, ids), (1, vec!["fragments", "hello-idle-timeout"]));

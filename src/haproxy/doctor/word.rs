@@ -1,35 +1,56 @@
 //! A line of HAProxy's configuration to words, as `parse_line()` in its `src/tools.c` cuts them.
 
 use std::fmt;
+use std::ops::Range;
 
 /// One word, with quotes and escapes resolved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Word {
     text: String,
-    /// A variable of the environment is in it: what HAProxy will see is not known here.
-    opaque: bool,
+    /// Variables of the environment in it whose values only HAProxy will see.
+    unknown: Vec<String>,
+    /// The bytes of the line that it was cut from, quotes and escapes included.
+    span: Range<usize>,
 }
 
 impl Word {
     /// What HAProxy will see, if that is certain.
     pub(super) fn known(&self) -> Option<&str> {
-        (!self.opaque).then_some(&*self.text)
+        self.unknown.is_empty().then_some(&*self.text)
+    }
+
+    /// The variables of the environment that decide what HAProxy will see.
+    pub(super) fn unknown(&self) -> &[String] {
+        &self.unknown
+    }
+
+    /// Where it stands in its line.
+    pub(super) fn span(&self) -> Range<usize> {
+        self.span.clone()
     }
 
     /// With this process's environment for HAProxy's.
     pub(super) fn text(&self) -> &str {
         &self.text
     }
-
-    #[cfg(test)]
-    fn opaque(text: &str) -> Self {
-        Self { text: text.to_owned(), opaque: true }
-    }
 }
 
-impl From<&str> for Word {
-    fn from(text: &str) -> Self {
-        Self { text: text.to_owned(), opaque: false }
+/// The value of a variable, which may be unset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    /// HAProxy will see this.
+    Known(Option<String>),
+    /// This process sees it; HAProxy may see another.
+    Guess(Option<String>),
+}
+
+impl Value {
+    /// With the default of `${NAME-default}`, which counts where nothing else is known.
+    pub(super) fn or(self, default: Option<String>) -> Self {
+        match self {
+            Self::Known(None) | Self::Guess(None) => Self::Known(default),
+            value => value,
+        }
     }
 }
 
@@ -60,9 +81,11 @@ pub(super) struct Split {
     pub(super) comment: Option<String>,
 }
 
-/// Cuts a line. `env` guesses values of environment variables; words that have any are opaque.
-pub(super) fn split(line: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Split, SyntaxError> {
-    let mut cutter = Cutter { rest: line, split: Split::default(), word: Word::default(), in_word: false, env };
+/// Cuts a line; `env` looks up variables.
+pub(super) fn split(line: &str, env: &dyn Fn(&str) -> Value) -> Result<Split, SyntaxError> {
+    let length = line.len();
+    let mut cutter =
+        Cutter { length, rest: line, split: Split::default(), word: Word::default(), start: None, in_word: false, env };
     cutter.run()?;
     Ok(cutter.split)
 }
@@ -75,20 +98,33 @@ enum Quote {
 }
 
 struct Cutter<'a> {
+    length: usize,
     rest: &'a str,
     split: Split,
     word: Word,
+    /// Where the word begins.
+    start: Option<usize>,
     in_word: bool,
-    env: &'a dyn Fn(&str) -> Option<String>,
+    env: &'a dyn Fn(&str) -> Value,
 }
 
 impl Cutter<'_> {
     fn run(&mut self) -> Result<(), SyntaxError> {
         let mut quote = Quote::None;
-        while let Some(c) = self.next() {
+        loop {
+            let at = self.length - self.rest.len();
+            let Some(c) = self.next() else { break };
+            let separates = c.is_ascii_whitespace() || "\x0b\0".contains(c) || (c == '#' && quote == Quote::None);
+            if !separates && self.start.is_none() {
+                self.start = Some(at);
+            }
             match (c, quote) {
-                ('\n' | '\r' | '\0', _) => break,
+                ('\n' | '\r' | '\0', _) => {
+                    self.end_word(at);
+                    break;
+                }
                 ('#', Quote::None) => {
+                    self.end_word(at);
                     self.split.comment = Some(std::mem::take(&mut self.rest).to_owned());
                     break;
                 }
@@ -101,11 +137,11 @@ impl Cutter<'_> {
                 }
                 ('\\', Quote::None | Quote::Weak) => self.escape(quote)?,
                 ('$', Quote::Weak) => self.variable()?,
-                (c, Quote::None) if c.is_ascii_whitespace() || c == '\x0b' => self.end_word(),
+                (c, Quote::None) if c.is_ascii_whitespace() || c == '\x0b' => self.end_word(at),
                 (c, _) => self.push(c),
             }
         }
-        self.end_word();
+        self.end_word(self.length);
         if quote == Quote::None { Ok(()) } else { Err(SyntaxError::Quote) }
     }
 
@@ -127,8 +163,10 @@ impl Cutter<'_> {
         self.word.text.push(c);
     }
 
-    fn end_word(&mut self) {
+    fn end_word(&mut self, at: usize) {
+        let start = self.start.take();
         if std::mem::take(&mut self.in_word) {
+            self.word.span = start.unwrap_or(at)..at;
             self.split.words.push(std::mem::take(&mut self.word));
         }
     }
@@ -172,7 +210,7 @@ impl Cutter<'_> {
             return Err(SyntaxError::VariableName);
         }
         let name = self.take_while(|c| c.is_ascii_alphanumeric() || c == '_').to_owned();
-        let mut value = (self.env)(&name);
+        let mut value = if dot { Value::Guess(None) } else { (self.env)(&name) };
         if braces {
             if self.rest.starts_with("[*]") {
                 self.take_while(|c| "[*]".contains(c));
@@ -186,8 +224,14 @@ impl Cutter<'_> {
             }
         }
         self.in_word = true;
-        self.word.opaque = true;
-        self.word.text.push_str(&value.unwrap_or_default());
+        let text = match value {
+            Value::Known(text) => text,
+            Value::Guess(text) => {
+                self.word.unknown.push(name);
+                text
+            }
+        };
+        self.word.text.push_str(&text.unwrap_or_default());
         Ok(())
     }
 }
@@ -197,7 +241,7 @@ mod tests {
     use super::*;
 
     fn words(line: &str) -> Vec<String> {
-        let split = split(line, &|_| None).unwrap();
+        let split = split(line, &|_| Value::Guess(None)).unwrap();
         split.words.iter().map(|word| word.known().unwrap().to_owned()).collect()
     }
 
@@ -220,23 +264,34 @@ mod tests {
 
     #[test]
     fn comments_end_lines() {
-        let split = split("server a 1.2.3.4 # spop-bridge: ignore", &|_| None).unwrap();
+        let split = split("server a 1.2.3.4 # spop-bridge: ignore", &|_| Value::Guess(None)).unwrap();
         assert_eq!((split.words.len(), split.comment.as_deref()), (3, Some(" spop-bridge: ignore")));
         assert_eq!(words("a#b c"), ["a"]);
     }
 
     #[test]
     fn values_of_the_environment_are_guesses() {
-        let env = |name: &str| (name == "HOST").then(|| "h".to_owned());
+        let env = |name: &str| Value::Guess((name == "HOST").then(|| "h".to_owned()));
         let all = split(r#""${HOST}:1" "$HOST" "${NO-dflt}/x" "${NO[*]}" $HOST"#, &env).unwrap().words;
-        let expected = [Word::opaque("h:1"), Word::opaque("h"), Word::opaque("dflt/x"), Word::opaque(""), Word::from("$HOST")];
-        assert_eq!(all, expected);
+        let seen: Vec<_> = all.iter().map(|word| (word.text(), word.unknown().join(" "))).collect();
+        let unknown = |text, name: &str| (text, name.to_owned());
+        let expected =
+            [unknown("h:1", "HOST"), unknown("h", "HOST"), unknown("dflt/x", ""), unknown("", "NO"), unknown("$HOST", "")];
+        assert_eq!(seen, expected);
         assert!(all[0].known().is_none() && all[4].known() == Some("$HOST"));
     }
 
     #[test]
+    fn words_know_where_they_stand() {
+        let line = "  a \"b c\"'d'\\ e \"\" f# g";
+        let words = split(line, &|_| Value::Guess(None)).unwrap().words;
+        let seen: Vec<_> = words.iter().map(|word| &line[word.span()]).collect();
+        assert_eq!(seen, ["a", "\"b c\"'d'\\ e", "\"\"", "f"]);
+    }
+
+    #[test]
     fn what_haproxy_refuses() {
-        let error = |line| split(line, &|_| None).unwrap_err();
+        let error = |line| split(line, &|_| Value::Guess(None)).unwrap_err();
         assert_eq!(error("a \"b"), SyntaxError::Quote);
         assert_eq!(error("a 'b"), SyntaxError::Quote);
         assert_eq!(error(r#"a "${B""#), SyntaxError::Brace);

@@ -2,6 +2,7 @@
 
 use super::super::case::{Case, Engine, is_name};
 use super::super::finding::{self, Findings, Severity};
+use super::super::fix::Fix;
 use super::super::line::{Line, Modifier};
 use super::super::sample;
 use super::super::settings::{Setting, Settings};
@@ -44,7 +45,7 @@ fn prefix(agent: &Section, out: &mut Findings) {
             &agent.head,
             format!("variables are txn.{prefix}.NAME, after the agent"),
             "without `option var-prefix` the agent's name is the prefix: who renames the agent changes all variables",
-            format!("option var-prefix {prefix}"),
+            Fix::after(&agent.head, format!("option var-prefix {prefix}")),
         );
     }
 }
@@ -80,7 +81,7 @@ fn errors(case: &Case<'_>, engine: &Engine, agent: &Section, out: &mut Findings)
             &agent.head,
             format!("agent `{}` has no `option set-on-error`", agent.name),
             "when HAProxy gets no answer, requests go on undecided, and nothing shows it",
-            "option set-on-error error",
+            Fix::after(&agent.head, "option set-on-error error"),
         ),
         Setting::Known(variable) => error_variable(case, engine, agent, &variable, out),
         Setting::Unclear => {}
@@ -101,7 +102,7 @@ fn errors(case: &Case<'_>, engine: &Engine, agent: &Section, out: &mut Findings)
             &agent.head,
             format!("agent `{}` has no `option continue-on-error`, and asks several times: {}", agent.name, super::list(names)),
             "one error switches the engine off for the rest of the transaction: what comes after it isn't asked, without a trace of its own",
-            "option continue-on-error",
+            Fix::after(&agent.head, "option continue-on-error"),
         );
     }
 }
@@ -124,13 +125,15 @@ fn error_variable(case: &Case<'_>, engine: &Engine, agent: &Section, variable: &
     for line in case.config.all_lines() {
         let reads = |word: Option<&str>| word.is_some_and(|word| sample::reads(word).any(|name| name.full == variable));
         let mut at = 0..line.words.len();
-        if at.any(|at| reads(line.get(at)) && line.get(at + 1) == Some("-m") && line.get(at + 2) == Some("bool")) {
+        let at = at.find(|at| reads(line.get(*at)) && line.get(at + 1) == Some("-m") && line.get(at + 2) == Some("bool"));
+        if let Some(at) = at {
+            let fix = Fix::replace(line, line.with(at + 2..at + 3, "found"));
             out.add(
                 &finding::ERROR_AS_BOOL,
                 line,
                 format!("`{variable}` is tested with `-m bool`"),
                 "it holds a number (1 timeout, 2 no server, 3 too big, 256+N a status), though its type is boolean: `-m bool` can't tell them apart",
-                format!("{{ var({variable}) -m found }}, or `-m int 3`"),
+                fix.saying(format!("{{ var({variable}) -m found }}, or `-m int 3`")),
             );
         }
     }
@@ -143,7 +146,7 @@ fn options(case: &Case<'_>, agent: &Section, out: &mut Findings) {
             line,
             "one decision at a time on each connection",
             "without pipelining HAProxy opens a connection for every request under way; with it many (20 since 3.1) share one",
-            "option pipelining",
+            Fix::remove(line).saying("option pipelining, which is the default"),
         );
     }
     if let Setting::Known(line) = agent.line(&["option", "force-set-var"]) {
@@ -152,7 +155,7 @@ fn options(case: &Case<'_>, agent: &Section, out: &mut Findings) {
             line,
             "the service may create variables of any name, as many as it likes",
             "each new name takes memory of HAProxy that is never given back",
-            "register-var-names NAME..., and no force-set-var",
+            Fix::remove(line).saying("register-var-names NAME..., and no force-set-var"),
         );
     }
     let fragments = agent.option("send-frag-payload");
@@ -163,7 +166,10 @@ fn options(case: &Case<'_>, agent: &Section, out: &mut Findings) {
             line.unwrap_or(&agent.head),
             "messages too big for a frame may be sent in pieces, which is the default up to 3.0",
             "the bridge takes no pieces, and HAProxy waits for an agent that does until `timeout processing`, instead of failing at once",
-            "no option send-frag-payload",
+            match line {
+                Some(line) => Fix::replace(line, line.with(0..line.words.len(), "no option send-frag-payload")),
+                None => Fix::after(&agent.head, "no option send-frag-payload"),
+            },
         );
     }
     if case.version.has_mux() {
@@ -186,7 +192,7 @@ fn ignored(case: &Case<'_>, line: &Line, out: &mut Findings) {
         line,
         format!("`{}` has no effect with {}", words.join(" "), case.version),
         "since 3.1 SPOP connections are those of the backend; `timeout connect`, `timeout server` and `pool-purge-delay` there take its place",
-        "remove it where no release up to 3.0 reads the file",
+        Fix::remove(line).saying("remove it where no release up to 3.0 reads the file"),
     );
 }
 
@@ -207,7 +213,7 @@ fn frames(case: &Case<'_>, agent: &Section, out: &mut Findings) {
                 line,
                 format!("`max-frame-size {size}` is not between 256 and {most}"),
                 format!("a frame fits into a buffer, `tune.bufsize`, which has {buffer} bytes"),
-                format!("tune.bufsize {}, in `global`, or no max-frame-size", size.saturating_add(4)),
+                Fix::remove(line).saying(format!("tune.bufsize {}, in `global`, or no max-frame-size", size.saturating_add(4))),
             );
         } else if size < most.min(BUFSIZE - 4) {
             out.add_as(
@@ -216,7 +222,7 @@ fn frames(case: &Case<'_>, agent: &Section, out: &mut Findings) {
                 line,
                 format!("`max-frame-size {size}` makes frames smaller than buffers are"),
                 "what doesn't fit into a frame isn't sent at all, and the request goes on undecided",
-                "remove it: frames are as large as buffers then",
+                Fix::remove(line).saying("remove it: frames are as large as buffers then"),
             );
         }
     }
@@ -227,7 +233,7 @@ fn frames(case: &Case<'_>, agent: &Section, out: &mut Findings) {
             line,
             "`option spop-check` offers frames of 16380 bytes all the same",
             "agents that echo the offer are taken for dead; spop-bridge answers checks with 256 and is not",
-            "tune.bufsize 16384, if other agents are asked too",
+            Fix::replace(line, line.with(1..2, "16384")).saying("tune.bufsize 16384, if other agents are asked too"),
         );
     }
 }

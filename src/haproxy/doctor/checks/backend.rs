@@ -2,6 +2,8 @@
 
 use super::super::case::{Case, Engine};
 use super::super::finding::{self, Findings, Severity};
+use super::super::fix::Fix;
+use super::super::line::Line;
 use super::super::proxy::{Proxy, Server};
 use super::super::settings::{Setting, Settings};
 use super::socket;
@@ -25,7 +27,7 @@ pub(super) fn backends<'a>(case: &'a Case<'_>) -> Vec<(&'a Engine, &'a Proxy)> {
 }
 
 fn mode(case: &Case<'_>, backend: &Proxy, out: &mut Findings) {
-    let wanted = if case.version.has_mux() { "mode spop" } else { "mode tcp" };
+    let wanted = if case.version.has_mux() { "spop" } else { "tcp" };
     let line = backend.line(&["mode"]).known();
     match (backend.mode(), case.version.has_mux(), line) {
         (Setting::Known("spop"), false, Some(line)) => out.add(
@@ -33,14 +35,14 @@ fn mode(case: &Case<'_>, backend: &Proxy, out: &mut Findings) {
             line,
             format!("{} does not know `mode spop`", case.version),
             "the mode came with 3.1; `mode tcp` works with all releases",
-            "mode tcp",
+            mode_line(backend, "tcp"),
         ),
         (Setting::Known("tcp"), true, _) => out.add(
             &finding::TCP_MODE,
             &backend.head,
             format!("{} is upgraded to `mode spop` silently", backend.title()),
             "since 3.1 a backend of an SPOE agent speaks SPOP, whatever it says; `mode tcp` is right where older releases read the file too",
-            "mode spop",
+            mode_line(backend, "spop"),
         ),
         (Setting::Known("tcp" | "spop") | Setting::Unset | Setting::Unclear, ..) => {}
         (Setting::Known(mode), _, line) => {
@@ -54,9 +56,17 @@ fn mode(case: &Case<'_>, backend: &Proxy, out: &mut Findings) {
                 if inherited { &backend.head } else { line.unwrap_or(&backend.head) },
                 format!("{} serves an SPOE agent in `mode {mode}`{from}", backend.title()),
                 "SPOP is no HTTP: HAProxy takes `mode tcp` here, and `mode spop` since 3.1",
-                wanted,
+                mode_line(backend, wanted),
             );
         }
+    }
+}
+
+/// The mode in a backend's own lines.
+fn mode_line(backend: &Proxy, mode: &str) -> Fix {
+    match backend.line(&["mode"]).known().filter(|line| !backend.inherits(line)) {
+        Some(line) => Fix::replace(line, line.with(1..2, mode)),
+        None => Fix::after(&backend.head, format!("mode {mode}")),
     }
 }
 
@@ -122,8 +132,22 @@ fn unchecked(backend: &Proxy, server: &Server<'_>, out: &mut Findings) {
         server.line,
         format!("server `{}` of {} has no `check`", server.name(), backend.title()),
         "while the agent is dead, every request waits for the whole `timeout processing`; a server that is known to be down costs nothing",
-        "default-server check inter 1s fastinter 200ms fall 2 rise 1, and `option spop-check`",
+        checked(backend, server),
     );
+}
+
+/// Checks for a server and those after it.
+fn checked(backend: &Proxy, server: &Server<'_>) -> Fix {
+    let text = "default-server check inter 1s fastinter 200ms fall 2 rise 1";
+    let said = format!("{text}, and `option spop-check`");
+    if server.line.words.iter().any(|word| word.text() == "no-check") {
+        return said.into();
+    }
+    let option = match check_option(backend) {
+        Setting::Unset => Fix::after(&backend.head, "option spop-check"),
+        _ => Fix::default(),
+    };
+    Fix::before(server.line, text).and(option).saying(said)
 }
 
 fn what_checks(backend: &Proxy, out: &mut Findings) {
@@ -133,18 +157,22 @@ fn what_checks(backend: &Proxy, out: &mut Findings) {
             &backend.head,
             format!("{} checks whether a port is open, not whether an agent answers", backend.title()),
             "without `option spop-check` a check is a TCP connection that is closed at once: a bridge that drains or hangs stays in use",
-            "option spop-check",
+            Fix::after(&backend.head, "option spop-check"),
         ),
         Setting::Known(kind) if kind != "spop-check" && kind != "tcp-check" => {
             let line = backend.lines().iter().rfind(|line| line.is(&["option", kind]));
             let from = line.filter(|line| backend.inherits(line));
             let from = from.map_or(String::new(), |line| format!(", from `defaults` ({}:{})", line.place.file, line.place.line));
+            let fix = match line.filter(|line| !backend.inherits(line)) {
+                Some(line) => Fix::replace(line, line.with(0..line.words.len(), "option spop-check")),
+                None => Fix::after(&backend.head, "option spop-check"),
+            };
             out.add(
                 &finding::WRONG_CHECK,
                 &backend.head,
                 format!("{} checks an SPOP agent by `option {kind}`{from}", backend.title()),
                 "no agent answers that: its servers are down for good, and no request is decided",
-                "option spop-check",
+                fix,
             );
         }
         _ => {}
@@ -159,7 +187,11 @@ fn connection(case: &Case<'_>, backend: &Proxy, server: &Server<'_>, out: &mut F
             (Severity::Error, "an SPOP agent takes it for a frame and closes the connection: no request is decided")
         };
         let what = format!("{begin} of server `{}` begin with a PROXY header (`{keyword}`)", server.name());
-        out.add_as(&finding::SEND_PROXY, severity, server.line, what, why, format!("no-{keyword}"));
+        let fix = match position(server.line, keyword) {
+            Some(at) => Fix::replace(server.line, server.line.with(at..at + 1, "")).saying(format!("without `{keyword}`")),
+            None => format!("no-{keyword}").into(),
+        };
+        out.add_as(&finding::SEND_PROXY, severity, server.line, what, why, fix);
     }
     let keyword =
         ["maxconn", "minconn"].into_iter().find_map(|keyword| Some((keyword, server.value(keyword).filter(|n| *n != "0")?)));
@@ -184,8 +216,17 @@ fn connection(case: &Case<'_>, backend: &Proxy, server: &Server<'_>, out: &mut F
         server.line,
         format!("server `{}` of {} has `{keyword} {most}`", server.name(), backend.title()),
         why,
-        format!("no {keyword}; the bridge's max_connections and max_in_flight bound it"),
+        match position(server.line, keyword) {
+            Some(at) => Fix::replace(server.line, server.line.with(at..at + 2, "")),
+            None => Fix::default(),
+        }
+        .saying(format!("no {keyword}; the bridge's max_connections and max_in_flight bound it")),
     );
+}
+
+/// Where a line has a word.
+fn position(line: &Line, word: &str) -> Option<usize> {
+    line.words.iter().position(|own| own.known() == Some(word))
 }
 
 /// Keywords by which connections or checks begin with a PROXY header.

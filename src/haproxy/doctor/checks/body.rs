@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use super::super::case::{Case, Moment};
 use super::super::finding::{self, Findings};
+use super::super::fix::Fix;
 use super::super::line::Line;
 use super::super::proxy::Proxy;
 use super::super::rules::{Rules, Stage};
 use super::super::sample::{self, Expression};
 use super::super::settings::{Setting, Settings};
 use super::super::spoe::Section;
+use super::super::word::Word;
 use super::agent::BUFSIZE;
 
 pub(super) fn check(case: &Case<'_>, out: &mut Findings) {
@@ -20,14 +22,15 @@ pub(super) fn check(case: &Case<'_>, out: &mut Findings) {
             if !sized {
                 too_big(case, &moment, out);
             }
-            unknown_size(&moment, out);
-            not_there(&moment, out);
+            unknown_size(case, &moment, out);
+            not_there(case, &moment, out);
         }
     }
 }
 
 struct Arg<'a> {
     line: &'a Line,
+    name: &'a str,
     text: &'a str,
     expression: Expression<'a>,
 }
@@ -37,8 +40,8 @@ fn args(message: &Section) -> Vec<Arg<'_>> {
     let words = lines.flat_map(|line| line.from(1).iter().filter_map(move |word| Some((line, word.known()?))));
     words
         .map(|(line, text)| {
-            let expression = text.split_once('=').map_or(text, |(_, expression)| expression);
-            Arg { line, text: expression, expression: sample::parse(expression) }
+            let (name, expression) = text.split_once('=').unwrap_or(("", text));
+            Arg { line, name, text: expression, expression: sample::parse(expression) }
         })
         .collect()
 }
@@ -122,7 +125,7 @@ fn too_big(case: &Case<'_>, moment: &Moment<'_>, out: &mut Findings) {
             "HAProxy reads up to a buffer of a request ({buffer} bytes), and as much fits into a frame ({limit}), but not more: a message too big \
              is not sent at all, the error variable is 3 and the request goes on undecided, which a client can bring about"
         ),
-        format!("{},bytes(0,256)", first.text),
+        shorter(first),
     );
 }
 
@@ -130,6 +133,19 @@ fn too_big(case: &Case<'_>, moment: &Moment<'_>, out: &mut Findings) {
 pub(super) fn largest(moment: &Moment<'_>, size: u64) -> u64 {
     let args: Vec<_> = moment.messages.iter().flat_map(|message| args(message)).collect();
     worst(&taken(&args), size).0
+}
+
+/// An arg that takes the beginning only.
+fn shorter(arg: &Arg<'_>) -> Fix {
+    let ends = |word: &Word| word.known().is_some_and(|word| word == arg.text || word.ends_with(&format!("={}", arg.text)));
+    let text = format!("{},bytes(0,256)", arg.text);
+    match arg.line.words.iter().rposition(ends) {
+        Some(at) => {
+            let word = format!("{},bytes(0,256)", arg.line.text(at..at + 1));
+            Fix::replace(arg.line, arg.line.with(at..at + 1, &word)).saying(text)
+        }
+        None => text.into(),
+    }
 }
 
 /// Whether `all` stands for all headers of the side of `part`.
@@ -175,7 +191,7 @@ fn worst(taken: &BTreeMap<String, Vec<Take>>, size: u64) -> (u64, Option<&str>) 
 }
 
 /// Whether the service can tell that a body is longer than what it got.
-fn unknown_size(moment: &Moment<'_>, out: &mut Findings) {
+fn unknown_size(case: &Case<'_>, moment: &Moment<'_>, out: &mut Findings) {
     let args: Vec<_> = moment.messages.iter().flat_map(|message| args(message)).collect();
     let tells = |arg: &Arg<'_>| match arg.expression.fetch.name {
         "req.body_size" | "req.body_len" | "req.hdrs" | "req.hdrs_bin" => true,
@@ -184,19 +200,53 @@ fn unknown_size(moment: &Moment<'_>, out: &mut Findings) {
     };
     let whole = |arg: &&Arg<'_>| arg.expression.fetch.name == "req.body" && take(&arg.expression).is_some();
     let (Some(body), false) = (args.iter().find(whole), args.iter().any(tells)) else { return };
+    let most = take(&body.expression).map_or(u64::MAX, |take| take.most);
+    if case.config.proxies.iter().any(|proxy| meets(moment.proxy, proxy) && refuses_longer(proxy, most)) {
+        return;
+    }
+    let beside = if args.iter().any(|arg| arg.name == "body_size") {
+        "req.body_size beside it; or a rule that denies what is longer".into()
+    } else {
+        let fix = Fix::after(body.line, "args body_size=req.body_size");
+        fix.saying("body_size=req.body_size, beside it; or a rule that denies what is longer")
+    };
     out.add(
         &finding::BODY_SIZE,
         body.line,
         format!("`{}` may be a part of the body, and the service can't tell", body.text),
         "HAProxy has as much of a body as fits into a buffer (tune.bufsize); what comes after it passes unseen",
-        "body_size=req.body_size, beside it; or a rule that denies what is longer",
+        beside,
     );
 }
 
+/// Whether a request comes by both proxies.
+fn meets(one: &Proxy, other: &Proxy) -> bool {
+    one.name == other.name || one.may_reach(other) || other.may_reach(one)
+}
+
+/// Whether a rule refuses bodies of more bytes than the service gets.
+fn refuses_longer(proxy: &Proxy, most: u64) -> bool {
+    let rules = Rules::new(proxy);
+    let sizes = [
+        "req.body_size",
+        "req.hdr(content-length)",
+        "hdr(content-length)",
+        "req.fhdr(content-length)",
+        "req.hdr_val(content-length)",
+    ];
+    rules.list.iter().filter(|rule| rule.refuses()).any(|rule| {
+        let words: Vec<_> = rules.condition_words(rule).filter_map(Word::known).collect();
+        let size = words.iter().position(|word| sizes.iter().any(|size| word.to_ascii_lowercase().starts_with(size)));
+        let after = size.and_then(|at| words.get(at + 1..)).unwrap_or_default();
+        let limit = after.iter().take_while(|word| **word != "}").find_map(|word| word.parse::<u64>().ok());
+        size.is_some() && limit.is_none_or(|limit| limit <= most)
+    })
+}
+
 /// Whether a body has arrived when a message with it leaves.
-fn not_there(moment: &Moment<'_>, out: &mut Findings) {
+fn not_there(case: &Case<'_>, moment: &Moment<'_>, out: &mut Findings) {
     let stages = [Stage::HttpRequestEvent, Stage::HttpRequest, Stage::BackendHttpRequestEvent, Stage::BackendHttpRequest];
-    if !stages.contains(&moment.stage) || waits(moment) {
+    if !stages.contains(&moment.stage) || waits(case, moment) {
         return;
     }
     for (message, arg) in moment.messages.iter().flat_map(|message| args(message).into_iter().map(move |arg| (message, arg))) {
@@ -207,31 +257,49 @@ fn not_there(moment: &Moment<'_>, out: &mut Findings) {
             None => (
                 arg.line,
                 format!("message `{}` leaves with the headers, before `{}` is there", message.name, arg.text),
-                format!("option http-buffer-request, in {}; or a group after `http-request wait-for-body`", moment.proxy.title()),
+                Fix::after(&moment.proxy.head, "option http-buffer-request").saying(format!(
+                    "option http-buffer-request, in {}; or a group after `http-request wait-for-body`",
+                    moment.proxy.title()
+                )),
             ),
             Some(rule) => (
                 rule,
                 format!("group `{}` leaves before `{}` is there", moment.name, arg.text),
-                "http-request wait-for-body time 1s, before this rule".to_owned(),
+                Fix::before(rule, "http-request wait-for-body time 1s")
+                    .saying("http-request wait-for-body time 1s, before this rule"),
             ),
         };
-        let why = "nothing waits for the body in this proxy: the service sees as much of it as came with the headers, often none";
+        let why = "nothing waits for the body before that: the service sees as much of it as came with the headers, often none";
         out.add(&finding::BODY_NOT_THERE, place, what, why, fix);
     }
 }
 
-fn waits(moment: &Moment<'_>) -> bool {
-    match moment.proxy.option("http-buffer-request") {
-        Setting::Known(true) | Setting::Unclear => return true,
-        _ => {}
+/// Whether HAProxy has waited for the body in this proxy, or in all frontends from which requests come to it.
+fn waits(case: &Case<'_>, moment: &Moment<'_>) -> bool {
+    let proxy = moment.proxy;
+    let in_backend = moment.stage >= Stage::BackendTcpRequestEvent;
+    let here = || {
+        Rules::new(proxy).list.iter().any(|rule| {
+            let earlier = rule.stage < moment.stage
+                || moment.rule.is_some_and(|sends| is_before(rule.line, sends, rule.stage == moment.stage));
+            rule.action() == "wait-for-body" && earlier
+        })
+    };
+    if buffers(proxy) || here() {
+        return true;
     }
-    moment.rule.is_some_and(|rule| waits_before(moment.proxy, rule))
+    let mut frontends = case.config.proxies.iter().filter(|frontend| frontend.may_reach(proxy)).peekable();
+    let waits =
+        |frontend: &Proxy| buffers(frontend) || Rules::new(frontend).list.iter().any(|rule| rule.action() == "wait-for-body");
+    in_backend && frontends.peek().is_some() && frontends.all(waits)
 }
 
-fn waits_before(proxy: &Proxy, rule: &Line) -> bool {
-    let rules = Rules::new(proxy);
-    let before = rules.list.iter().take_while(|before| before.line.place != rule.place);
-    before.into_iter().any(|before| before.action() == "wait-for-body")
+fn buffers(proxy: &Proxy) -> bool {
+    matches!(proxy.option("http-buffer-request"), Setting::Known(true) | Setting::Unclear)
+}
+
+fn is_before(line: &Line, other: &Line, same_stage: bool) -> bool {
+    same_stage && line.place < other.place
 }
 
 #[cfg(test)]
@@ -239,8 +307,15 @@ mod tests {
     use super::*;
 
     fn most(args: &str) -> u64 {
-        let line = super::super::super::line::read("f", args, crate::haproxy::Version::DEFAULT, &|_| None).lines.remove(0);
-        let arg = |text| Arg { line: &line, text, expression: sample::parse(text) };
+        let line = super::super::super::line::read(
+            "f",
+            args,
+            crate::haproxy::Version::DEFAULT,
+            &mut super::super::super::env::Env::default(),
+        )
+        .lines
+        .remove(0);
+        let arg = |text| Arg { line: &line, name: "", text, expression: sample::parse(text) };
         let args: Vec<_> = args.split(' ').map(arg).collect();
         worst(&taken(&args), 15_000).0
     }

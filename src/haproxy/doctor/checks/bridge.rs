@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::case::{Case, Engine};
 use super::super::finding::{self, Findings, Severity};
+use super::super::fix::Fix;
 use super::super::sample;
 use super::super::settings::{Setting, Settings};
 use super::super::spoe::Section;
@@ -75,7 +76,7 @@ fn timeout(agent: &Section, routes: &[&RouteConfig], out: &mut Findings) {
         } else {
             "HAProxy counts queueing, connecting and HELLO too: less than 20 ms more than the route's, and it may give up before the bridge's fallback"
         },
-        format!("timeout processing {least}ms"),
+        Fix::replace(line, line.with(2..3, &format!("{least}ms"))),
     );
 }
 
@@ -121,7 +122,7 @@ fn variables(case: &Case<'_>, engine: &Engine, agent: &Section, bridge: &Config,
             &agent.head,
             format!("HAProxy ignores variables that the bridge sets: {}", list(names.iter().copied())),
             "HAProxy creates no variable that its configuration doesn't mention; no rule does, and the agent doesn't register them",
-            format!("register-var-names {}", names.join(" ")),
+            Fix::after(&agent.head, format!("register-var-names {}", names.join(" "))),
         );
     }
 }

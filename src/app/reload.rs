@@ -89,13 +89,14 @@ impl App {
             let changes = Changes::between(&old, &config);
             (Arc::new(Generation::new(number, Arc::new(config), listeners, backends)), changes)
         });
-        let (next, changes) = next.await.map_err(|_| vec![format!("{file}: internal error, please report it")])?;
+        let (next, mut changes) = next.await.map_err(|_| vec![format!("{file}: internal error, please report it")])?;
         for prepared in join_all(self.workers.iter().map(|worker| worker.prepare(&next))).await {
             if let Err(error) = prepared {
                 tokio::spawn(outlive(next));
                 return Err(vec![format!("{file}: listeners: {error}")]);
             }
         }
+        changes.certificates(&self.state.running().expiries, &material.expiries);
         // No `await` from here on: nothing else happens on this thread in between.
         warnings.iter().for_each(|warning| tracing::warn!(%warning, "configuration"));
         self.admin.change(&next.config.admin, admin);
